@@ -1,0 +1,384 @@
+// Package lane decides what one source partition may send next, and knows what
+// the target has acknowledged. It does no IO, reads no clock and starts no
+// goroutine: same calls in, same answers out.
+//
+// A batch passes through a lane like this:
+//
+//	Put        Send           Ack
+//	 |  waiting | flight        |
+//	 v          v               v
+//	[fetched ... sent ....... acked]     positions on the source, right to left
+//
+// The fetcher calls Put, the producer that owns the lane calls Next, Send, Ack
+// and Fail. Both sides may call at the same time.
+package lane
+
+import (
+	"math"
+	"sync"
+
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/budget"
+)
+
+// Depth is how many batches may be in flight once the leader has said yes.
+// Kafka remembers the last five batches per producer and partition; a sixth
+// could not be recognised as a duplicate after a retry.
+const Depth = 5
+
+// ID names a lane within its flow: a partition of the source.
+type ID struct {
+	Topic     string
+	Partition int32
+}
+
+// Path tells how a batch came through.
+type Path int8
+
+// The ways of a batch, cheapest first.
+const (
+	Whole   Path = iota // the source's bytes under a changed header
+	Merged              // several small batches joined
+	Recoded             // decoded and built anew
+	Paths               // how many ways there are
+)
+
+func (p Path) String() string { return [...]string{"whole", "merged", "recoded", "?"}[min(p, Paths)] }
+
+// Item is one batch on its way.
+type Item struct {
+	Bytes       []byte         // one v2 batch; owned by the lane from Put on
+	First, Next offsets.Source // its first record; where the source goes on after it
+	Records     int32          // at least 1
+	Time        int64          // of its first record, milliseconds since 1970
+	Path        Path
+	Hold        *budget.Hold // memory that Bytes keeps in use; released by the lane
+
+	seq int32 // of the first record; set once, by Send, and kept for every resend
+}
+
+// Position is what a lane has reached on both sides, and what the next batch
+// must carry. It is what progress stores.
+type Position struct {
+	Source offsets.Source // the target has every data record below
+	// Target is a lower bound: all records at or after Source are stored at or
+	// above it. It is exact but for the moments named in Resume.
+	Target   offsets.Target
+	Producer int64
+	Epoch    int16
+	Sequence int32 // of the record at Source
+}
+
+// Lane is one source partition and the window of batches in flight.
+type Lane struct {
+	ID
+	TargetTopic string
+
+	mu sync.Mutex
+
+	state  State
+	reason string
+
+	pos     Position       // acknowledged. Invariant: pos.Source <= sent <= fetched
+	sent    offsets.Source // the end of flight
+	fetched offsets.Source // the end of waiting; fetch from here
+	seq     int32          // of the record at sent; counts records; wraps to 0 after MaxInt32
+	skip    int64          // data records at fetched that the target has already. Invariant: skip > 0 => nothing waits or flies
+
+	waiting []Item // fetched, not yet sent, oldest first
+	flight  []Item // sent at least once, not yet acknowledged, oldest first; at most Depth
+	out     int    // flight[:out] are on the wire, flight[out:] must be sent again
+	back    int    // replies that came since the window was shut. Invariant: back <= out
+	shut    bool   // a batch failed or someone asked to stop: send nothing more
+	probe   bool   // no ack since the leader or the lane changed. Invariant: probe => out <= 1
+
+	gen   uint64 // counts Start and Shed: replies of an older one are void
+	bytes int64  // of waiting and flight
+	share int64  // fetch no more while bytes >= share
+
+	logStart, end offsets.Source // of the source partition, as last seen; end < 0: never seen
+	stats         Stats
+
+	ready, room func(*Lane) // told that there is something to send, or room to fetch
+}
+
+// New makes a lane that does nothing yet: see Start.
+func New(id ID, targetTopic string) *Lane {
+	return &Lane{ID: id, TargetTopic: targetTopic, share: math.MaxInt64, end: -1, probe: true}
+}
+
+// Start puts the lane at p and lets it run. skip data records from p.Source on
+// are on the target already (see Resume): they are read, counted and dropped,
+// and the first batch sent carries the sequence after them.
+func (l *Lane) Start(p Position, skip int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out != l.back {
+		panic("lane: started with batches on the wire")
+	}
+	l.dropLocked()
+	l.pos, l.sent, l.fetched = p, p.Source, p.Source
+	l.skip, l.seq = skip, Advance(p.Sequence, skip)
+	l.out, l.back, l.shut, l.probe = 0, 0, false, true
+	l.setLocked(Running, "")
+}
+
+func (l *Lane) dropLocked() {
+	for _, items := range [][]Item{l.waiting, l.flight} {
+		for _, it := range items {
+			it.Hold.Release()
+		}
+	}
+	l.waiting, l.flight, l.bytes = nil, nil, 0
+	l.gen++
+}
+
+// Shed forgets what waits and was never sent: it can be fetched again, and a
+// lane that cannot send must not keep memory from those that can.
+func (l *Lane) Shed() {
+	l.mu.Lock()
+	for _, it := range l.waiting {
+		l.bytes -= int64(len(it.Bytes))
+		it.Hold.Release()
+	}
+	l.waiting, l.fetched = nil, l.sent
+	l.gen++
+	// What is in flight may be small and keep a large fetch response alive.
+	for i := range l.flight {
+		l.flight[i] = l.flight[i].copied()
+	}
+	room := l.room
+	l.mu.Unlock()
+	if room != nil {
+		room(l)
+	}
+}
+
+func (it Item) copied() Item {
+	if it.Hold != nil {
+		own := it.Hold.Split(int64(len(it.Bytes)))
+		it.Hold.Release()
+		it.Hold = own
+	}
+	it.Bytes = append(make([]byte, 0, len(it.Bytes)), it.Bytes...)
+	return it
+}
+
+// Fetch says where to read on, and whether to read now. Replies are handed to
+// Put under the same gen.
+func (l *Lane) Fetch() (gen uint64, from offsets.Source, skip int64, room bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gen, l.fetched, l.skip, l.state == Running && l.bytes < l.share
+}
+
+// Put takes the batches of one fetch reply, in order. next is where the source
+// goes on (beyond the last batch where what followed was dropped); skipped is
+// how many data records before the first batch were found on the target
+// already. It returns false, and takes nothing, if gen is void.
+func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64) bool {
+	l.mu.Lock()
+	if gen != l.gen || next < l.fetched {
+		l.mu.Unlock()
+		return false
+	}
+	if skipped > 0 {
+		l.skippedLocked(items, next, skipped)
+	}
+	for _, it := range items {
+		l.bytes += int64(len(it.Bytes))
+	}
+	l.waiting = append(l.waiting, items...)
+	l.fetched = next
+	switch {
+	case len(l.waiting) > 0:
+		l.waiting[len(l.waiting)-1].Next = next
+	case len(l.flight) > 0:
+		l.flight[len(l.flight)-1].Next, l.sent = next, next
+	default:
+		l.pos.Source, l.sent = next, next
+	}
+	ready := l.ready
+	wake := len(l.waiting) > 0 && ready != nil
+	l.mu.Unlock()
+	if wake {
+		ready(l)
+	}
+	return true
+}
+
+// skippedLocked moves the acknowledged position over records that the target
+// has from before.
+func (l *Lane) skippedLocked(items []Item, next offsets.Source, skipped int64) {
+	if len(items) > 0 {
+		next = items[0].First
+	}
+	l.skip -= skipped
+	l.pos.Source, l.pos.Sequence = next, Advance(l.pos.Sequence, skipped)
+	l.sent = next
+	l.stats.Skipped += skipped
+	if l.skip < 0 || l.skip == 0 && l.pos.Sequence != l.seq {
+		panic("lane: skipped more records than the target has")
+	}
+}
+
+// Window is what a lane would send now.
+type Window struct {
+	Gen   uint64
+	Again bool   // Items[0] was sent before: send it again as it is
+	Items []Item // else: what waits, oldest first; send a prefix as one batch
+}
+
+// Next returns what may be sent, or false if nothing waits or the window is
+// full. While probing only one batch may be out: a broker accepts any first
+// sequence of a producer it does not know, so a second batch that overtook a
+// refused first one would be stored in its place.
+func (l *Lane) Next() (Window, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut || l.state != Running || l.probe && l.out > 0 {
+		return Window{}, false
+	}
+	if l.out < len(l.flight) {
+		return Window{Gen: l.gen, Again: true, Items: l.flight[l.out : l.out+1]}, true
+	}
+	if len(l.flight) == Depth || len(l.waiting) == 0 {
+		return Window{}, false
+	}
+	return Window{Gen: l.gen, Items: l.waiting}, true
+}
+
+// Claim is what to stamp on a batch that is about to be sent.
+type Claim struct {
+	Producer int64
+	Epoch    int16
+	Sequence int32
+}
+
+// Send books it, which stands for the first used waiting batches, as in
+// flight. It returns false if the window changed since Next.
+func (l *Lane) Send(gen uint64, it Item, used int) (Claim, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if gen != l.gen || l.shut || used > len(l.waiting) {
+		return Claim{}, false
+	}
+	for _, w := range l.waiting[:used] {
+		l.bytes -= int64(len(w.Bytes))
+		if w.Hold != it.Hold { // it is a batch of its own, joined from these
+			w.Hold.Release()
+		}
+	}
+	// Put may have moved the end of the last batch meanwhile.
+	it.Next = l.waiting[used-1].Next
+	clear(l.waiting[:used])
+	l.waiting = l.waiting[used:]
+	it.seq = l.seq
+	l.bytes += int64(len(it.Bytes))
+	l.flight = append(l.flight, it)
+	l.out++
+	l.sent, l.seq = it.Next, Advance(l.seq, int64(it.Records))
+	return Claim{l.pos.Producer, l.pos.Epoch, it.seq}, true
+}
+
+// Again books the window of Next as sent once more, byte for byte: only a
+// whole batch with the sequences of the first time is a duplicate to the
+// broker. It returns false if the window changed since Next.
+func (l *Lane) Again(gen uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if gen != l.gen || l.shut || l.out >= len(l.flight) {
+		return false
+	}
+	l.out++
+	return true
+}
+
+// Ack retires the oldest batch in flight, stored at base (UnknownTarget where
+// the broker does not say), unless an older one failed: then it will be sent
+// again with the others and found a duplicate. It reports whether the lane is
+// settled: see Fail.
+func (l *Lane) Ack(base offsets.Target) (settled bool) {
+	l.mu.Lock()
+	if l.shut && l.back > 0 {
+		l.back++
+		settled = l.back == l.out
+		l.mu.Unlock()
+		return settled
+	}
+	it := l.flight[0]
+	l.flight[0] = Item{}
+	l.flight = l.flight[1:]
+	l.out--
+	l.probe = false
+	l.bytes -= int64(len(it.Bytes))
+	l.pos.Source = it.Next
+	l.pos.Sequence = Advance(it.seq, int64(it.Records))
+	if base != offsets.UnknownTarget {
+		l.pos.Target = base + offsets.Target(it.Records)
+	}
+	l.stats.ack(it)
+	settled = l.shut && l.out == 0
+	room := l.room
+	l.mu.Unlock()
+	it.Hold.Release()
+	if room != nil {
+		room(l)
+	}
+	return settled
+}
+
+// Fail takes note that the oldest batch not yet answered was not stored, and
+// shuts the window. The lane is settled once every batch on the wire was
+// answered: then the owner must let go of it (Rewind or Start).
+func (l *Lane) Fail() (settled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shut = true
+	l.back++
+	return l.back == l.out
+}
+
+// Shut closes the window from outside: nothing more is sent, what is on the
+// wire may still be acknowledged. It reports whether nothing is on the wire.
+func (l *Lane) Shut() (settled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shut = true
+	return l.back == l.out
+}
+
+// Rewind opens the window of a settled lane again: all that is in flight will
+// be sent anew, same bytes, same sequences, one at a time until the first ack.
+func (l *Lane) Rewind() {
+	l.mu.Lock()
+	if l.back != l.out {
+		l.mu.Unlock()
+		panic("lane: rewound with batches on the wire")
+	}
+	l.out, l.back, l.shut, l.probe = 0, 0, false, true
+	l.setLocked(Running, "")
+	ready, room, wake := l.ready, l.room, len(l.flight)+len(l.waiting) > 0
+	l.mu.Unlock()
+	if room != nil {
+		room(l)
+	}
+	if wake && ready != nil {
+		ready(l)
+	}
+}
+
+// Probe makes the lane send one batch alone first: the broker may have
+// forgotten the producer while the lane was idle.
+func (l *Lane) Probe() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out == 0 {
+		l.probe = true
+	}
+}
+
+// Advance moves a sequence number over n records; it wraps to 0 after MaxInt32.
+func Advance(seq int32, n int64) int32 {
+	return int32((int64(seq) + n) & math.MaxInt32)
+}

@@ -1,0 +1,151 @@
+package lane
+
+import "github.com/kferry/kferry/offsets"
+
+// State is what a lane does.
+//
+//	Starting -> Running <-> Waiting
+//	    ^          |           |
+//	    '----------+-----------'   (Starting again: to ask the target what it has)
+//	  any -> Stopped -> Starting   (a person, or the cause, changed something)
+type State int8
+
+// The states of a lane.
+const (
+	Starting State = iota // asking both sides where to go on
+	Running               // carrying, or idle at the end of the source
+	Waiting               // for a leader, or for a broker that refuses for now; goes on by itself
+	Stopped               // cannot go on safely; Reason says where, why and what to do
+	States                // how many there are
+)
+
+func (s State) String() string {
+	return [...]string{"starting", "running", "waiting", "stopped", "?"}[min(s, States)]
+}
+
+// Stats counts since the lane was made. Bytes are those of the batches as the
+// target got them.
+type Stats struct {
+	Records, Bytes int64
+	Batches        [Paths]int64
+	Last           int64 // time of the newest batch acknowledged, ms since 1970; 0: none was
+	Skipped        int64 // records found on the target already, not sent again
+	Lost           int64 // source offsets that were gone before they could be read
+	Twice          int64 // records that may be on the target twice, at most
+}
+
+func (s *Stats) ack(it Item) {
+	s.Records += int64(it.Records)
+	s.Bytes += int64(len(it.Bytes))
+	s.Batches[it.Path]++
+	s.Last = it.Time
+}
+
+// Snapshot is a lane seen at one moment.
+type Snapshot struct {
+	State  State
+	Reason string
+	Position
+	LogStart, End offsets.Source // of the source; End < 0: never seen
+	Lag           int64          // offsets the target lacks; -1: the end was never seen
+	Oldest        int64          // time of the oldest batch held, ms since 1970; 0: none is held
+	Held          int64          // bytes waiting and in flight
+	Stats
+}
+
+// Snapshot returns the lane as it is now.
+func (l *Lane) Snapshot() Snapshot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Snapshot{State: l.state, Reason: l.reason, Position: l.pos, LogStart: l.logStart, End: l.end, Lag: -1, Held: l.bytes, Stats: l.stats}
+	if l.end >= 0 {
+		s.Lag = max(0, int64(l.end-l.pos.Source))
+	}
+	if len(l.flight) > 0 {
+		s.Oldest = l.flight[0].Time
+	} else if len(l.waiting) > 0 {
+		s.Oldest = l.waiting[0].Time
+	}
+	return s
+}
+
+// Set changes the state and its reason (empty when running).
+func (l *Lane) Set(s State, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setLocked(s, reason)
+}
+
+func (l *Lane) setLocked(s State, reason string) { l.state, l.reason = s, reason }
+
+// Note changes the reason alone: why a lane that runs cannot fetch at the moment.
+func (l *Lane) Note(reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reason = reason
+}
+
+// Oldest describes the oldest batch in flight: its bytes, its records and the
+// source offset of the first; zeros if nothing is in flight.
+func (l *Lane) Oldest() (bytes int, records int32, first offsets.Source) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.flight) == 0 {
+		return 0, 0, l.pos.Source
+	}
+	it := l.flight[0]
+	return len(it.Bytes), it.Records, it.First
+}
+
+// State is what the lane does now.
+func (l *Lane) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// Seen takes note of where the source's log begins and ends.
+func (l *Lane) Seen(start, end offsets.Source) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logStart, l.end = start, end
+}
+
+// Share bounds how many bytes the lane holds before it fetches no more.
+func (l *Lane) Share(bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.share = bytes
+}
+
+// OnReady names who is told that there is something to send; nil: nobody.
+func (l *Lane) OnReady(f func(*Lane)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready = f
+}
+
+// OnRoom names who is told that there is room to fetch; nil: nobody.
+func (l *Lane) OnRoom(f func(*Lane)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room = f
+}
+
+// Count adds to the counters of what could not be carried exactly.
+func (l *Lane) Count(lost, twice int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.Lost += lost
+	l.stats.Twice += twice
+}
+
+// Drop frees everything the lane holds. The lane must be settled; it does
+// nothing more until Start.
+func (l *Lane) Drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropLocked()
+	l.out, l.back = 0, 0
+	l.sent, l.fetched = l.pos.Source, l.pos.Source
+}
