@@ -1,0 +1,112 @@
+package kafkatest
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// properties is the content of one broker's server.properties.
+func (c *Cluster) properties(n *node) map[string]string {
+	var voters []string
+	for _, v := range c.nodes {
+		voters = append(voters, fmt.Sprintf("%d@%s", v.id, v.controller.addr()))
+	}
+	brokers := strconv.Itoa(len(c.nodes))
+	p := map[string]string{
+		"process.roles":                  "broker,controller",
+		"node.id":                        strconv.Itoa(n.id),
+		"controller.quorum.voters":       strings.Join(voters, ","),
+		"controller.listener.names":      "CONTROLLER",
+		"inter.broker.listener.name":     "BROKER",
+		"listeners":                      "CLIENT://" + n.client.addr() + ",BROKER://" + n.broker.addr() + ",CONTROLLER://" + n.controller.addr(),
+		"listener.security.protocol.map": "CLIENT:" + c.opts.Security.protocol() + ",BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"log.dirs":                       n.data(),
+
+		"auto.create.topics.enable":                "false",
+		"default.replication.factor":               brokers,
+		"min.insync.replicas":                      "1",
+		"offsets.topic.replication.factor":         brokers,
+		"offsets.topic.num.partitions":             "4",
+		"transaction.state.log.replication.factor": brokers,
+		"transaction.state.log.min.isr":            "1",
+		"transaction.state.log.num.partitions":     "4",
+		"group.initial.rebalance.delay.ms":         "0",
+
+		// A killed broker is missed, and lets itself be registered again, only
+		// after this time: it is most of what a failover takes.
+		"broker.session.timeout.ms":    "3000",
+		"broker.heartbeat.interval.ms": "500",
+
+		"num.network.threads":            "2",
+		"num.io.threads":                 "4",
+		"log.cleaner.dedupe.buffer.size": "16777216", // of the heap; the default takes 128 MiB
+		"log.cleaner.backoff.ms":         "1000",
+	}
+	c.secure(p)
+	maps.Copy(p, c.opts.Config)
+	return p
+}
+
+// protocol is the name that Kafka has for s.
+func (s Security) protocol() string {
+	return [...]string{"PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"}[s]
+}
+
+func (c *Cluster) secure(p map[string]string) {
+	if c.opts.Authorizer {
+		p["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		// The brokers talk to each other without a name.
+		p["super.users"] = "User:" + AdminUser + ";User:ANONYMOUS"
+	}
+	if c.opts.Security == Plaintext {
+		return
+	}
+	const client = "listener.name.client."
+	p[client+"sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+	scram := "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+	p[client+"scram-sha-256.sasl.jaas.config"] = scram
+	p[client+"scram-sha-512.sasl.jaas.config"] = scram
+	plain := "org.apache.kafka.common.security.plain.PlainLoginModule required"
+	for _, user := range slices.Sorted(maps.Keys(c.opts.Users)) {
+		plain += fmt.Sprintf(" user_%s=%s", user, quote(c.opts.Users[user]))
+	}
+	p[client+"plain.sasl.jaas.config"] = plain + ";"
+	if c.opts.Security == SASLSSL {
+		p[client+"ssl.keystore.type"] = "PEM"
+		p[client+"ssl.keystore.location"] = filepath.Join(c.dir, brokerFile)
+	}
+}
+
+// quote writes s as a quoted token, which JAAS and Java's argument files read alike.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// encodeProperties writes p in the syntax of Java's Properties.
+func encodeProperties(p map[string]string) []byte {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(p)) {
+		b.WriteString(k)
+		b.WriteByte('=')
+		for i, r := range p[k] {
+			switch {
+			case r == '\\' || r == ' ' && i == 0:
+				b.WriteByte('\\')
+				b.WriteRune(r)
+			case r > 0xffff:
+				r -= 0x10000
+				fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+			case r < ' ' || r > '~':
+				fmt.Fprintf(&b, `\u%04x`, r)
+			default:
+				b.WriteRune(r)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return []byte(b.String())
+}
