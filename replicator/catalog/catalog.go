@@ -1,0 +1,274 @@
+// Package catalog knows the topics of both clusters: it reads both sides, works
+// out what the target lacks (diff.go, pure), and makes it. It never shrinks and
+// never deletes anything, and writes nothing to the source.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/policy"
+)
+
+// Kafka's own default of max.message.bytes, in bytes.
+const defaultMaxMessage = 1048588
+
+// Options say which topics a flow has and how they are made.
+type Options struct {
+	Source, Target    *kafka.Cluster
+	Filter            policy.Filter
+	Policy            policy.Policy
+	Exclude           []*regexp.Regexp // settings not copied, besides the built-in list
+	ReplicationFactor int16            // of topics we make; 0: the target's default
+}
+
+// Place is where a lane's two partitions are, and what limits them.
+type Place struct {
+	TargetTopic                string
+	SourceID, TargetID         [16]byte
+	SourceLeader, TargetLeader int32 // broker ids; -1: none at the moment
+	Limit                      int   // bytes of the largest batch that the target topic takes
+	Exact                      bool  // the source is not compacted: offsets never go missing
+	// Problem tells why the lane cannot run: its topic or partition cannot be
+	// made on the target. nil: it can.
+	Problem error
+}
+
+// View is all lanes of a flow at one moment.
+type View map[lane.ID]Place
+
+// Event is something a user would like to read once in the log.
+type Event struct {
+	Topic, Text string
+	Err         error
+}
+
+// Catalog keeps what it has read of settings; it is for one goroutine.
+type Catalog struct {
+	o        Options
+	settings map[string]settings // by source topic
+	events   []Event
+}
+
+// settings are what the data path must know of a topic pair's configuration.
+type settings struct {
+	limit int
+	exact bool
+	id    [16]byte // of the target topic they were read for
+}
+
+// New makes a Catalog.
+func New(o Options) *Catalog {
+	return &Catalog{o: o, settings: map[string]settings{}}
+}
+
+// Refresh reads both sides and makes what the target lacks. An error means that
+// a cluster could not be read at all; what concerns one topic is in its lanes'
+// Problem. Events since the last Refresh are what changed.
+func (c *Catalog) Refresh(ctx context.Context) (View, []Event, error) {
+	c.events = nil
+	sources, err := c.o.Source.Admin().ListTopics(ctx)
+	if err != nil {
+		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
+	}
+	pairs := c.pairs(sources)
+	targets, err := c.targets(ctx, pairs)
+	if err != nil {
+		return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
+	}
+	d := diff(pairs, targets)
+	if c.create(ctx, d.create)+c.grow(ctx, d.grow) > 0 {
+		if targets, err = c.settled(ctx, pairs); err != nil {
+			return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
+		}
+	}
+	c.readSettings(ctx, pairs, targets)
+	return c.view(pairs, targets), c.events, nil
+}
+
+// Reread has the settings of a topic read again at the next Refresh: the target
+// refused a batch that they allow.
+func (c *Catalog) Reread(sourceTopic string) { delete(c.settings, sourceTopic) }
+
+func (c *Catalog) event(topic, text string, err error) {
+	c.events = append(c.events, Event{topic, text, err})
+}
+
+// pair is a source topic of the flow and what it is called on the target.
+type pair struct {
+	source  kadm.TopicDetail
+	target  string
+	problem error // why none of its lanes can run
+	stuck   error // why the target topic cannot get the partitions it lacks
+}
+
+// pairs picks the topics of the flow.
+func (c *Catalog) pairs(sources kadm.TopicDetails) []*pair {
+	var ps []*pair
+	owner := map[string]*pair{}
+	for _, t := range sources.Sorted() {
+		if t.Err != nil || t.IsInternal || !c.o.Filter.Match(t.Topic) || c.o.Policy.Cycle(t.Topic) {
+			continue
+		}
+		p := &pair{source: t, target: c.o.Policy.Target(t.Topic)}
+		if err := policy.Legal(p.target); err != nil {
+			p.problem = fmt.Errorf("topic %q would be called %q on the target, which Kafka does not allow: %w", t.Topic, p.target, err)
+		} else if first := owner[p.target]; first != nil {
+			p.problem = fmt.Errorf("topics %q and %q would both be called %q on the target: exclude one of them", first.source.Topic, t.Topic, p.target)
+		} else {
+			owner[p.target] = p
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// targets describes the target topics of pairs; those that do not exist are left out.
+func (c *Catalog) targets(ctx context.Context, pairs []*pair) (kadm.TopicDetails, error) {
+	names := make([]string, 0, len(pairs))
+	for _, p := range pairs {
+		if p.problem == nil {
+			names = append(names, p.target)
+		}
+	}
+	if len(names) == 0 {
+		return kadm.TopicDetails{}, nil
+	}
+	ts, err := c.o.Target.Admin().ListTopics(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(ts, func(_ string, t kadm.TopicDetail) bool {
+		return errors.Is(t.Err, kerr.UnknownTopicOrPartition)
+	})
+	return ts, nil
+}
+
+// settled reads the target again until new topics and partitions have leaders,
+// for a few seconds at most; what is still missing comes with the next Refresh.
+func (c *Catalog) settled(ctx context.Context, pairs []*pair) (kadm.TopicDetails, error) {
+	for try := 0; ; try++ {
+		ts, err := c.targets(ctx, pairs)
+		if err != nil || try == 20 {
+			return ts, err
+		}
+		d := diff(pairs, ts)
+		if len(d.create)+len(d.grow) == 0 && !d.leaderless {
+			return ts, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// readSettings reads the settings of topics that are new to us. A host that
+// does not allow it leaves safe assumptions: Kafka's default limit, and a source
+// whose offsets may go missing.
+func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.TopicDetails) {
+	var fresh []*pair
+	for _, p := range pairs {
+		t, ok := targets[p.target]
+		if s, known := c.settings[p.source.Topic]; ok && p.problem == nil && (!known || s.id != t.ID) {
+			fresh = append(fresh, p)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	src, srcErr := describe(ctx, c.o.Source, fresh, func(p *pair) string { return p.source.Topic })
+	dst, dstErr := describe(ctx, c.o.Target, fresh, func(p *pair) string { return p.target })
+	for _, p := range fresh {
+		s := settings{limit: defaultMaxMessage, id: targets[p.target].ID}
+		if v, ok := src[p.source.Topic]["cleanup.policy"]; ok {
+			s.exact = !strings.Contains(v.Value, "compact")
+		}
+		if v, ok := dst[p.target]["max.message.bytes"]; ok {
+			if n, err := strconv.Atoi(v.Value); err == nil {
+				s.limit = n
+			}
+		}
+		if v := dst[p.target]["compression.type"].Value; v != "" && v != "producer" {
+			c.event(p.source.Topic, fmt.Sprintf("target topic %q has compression.type=%s: the target will compress every batch again; "+
+				"set it to producer to keep the source's batches", p.target, v), nil)
+		}
+		c.settings[p.source.Topic] = s
+	}
+	for _, e := range []error{srcErr, dstErr} {
+		if e != nil {
+			c.event("", "topic settings cannot be read; Kafka's defaults are assumed", e)
+		}
+	}
+}
+
+// describe reads the settings of the topics that name gives.
+func describe(ctx context.Context, cl *kafka.Cluster, pairs []*pair, name func(*pair) string) (map[string]map[string]setting, error) {
+	var names []string
+	for _, p := range pairs {
+		names = append(names, name(p))
+	}
+	slices.Sort(names)
+	rcs, err := cl.Admin().DescribeTopicConfigs(ctx, slices.Compact(names)...)
+	out := map[string]map[string]setting{}
+	for _, rc := range rcs {
+		if rc.Err != nil {
+			err = fmt.Errorf("topic %q: %w", rc.Name, rc.Err)
+			continue
+		}
+		m := map[string]setting{}
+		for _, cfg := range rc.Configs {
+			if cfg.Value != nil {
+				m[cfg.Key] = setting{*cfg.Value, own(cfg)}
+			}
+		}
+		out[rc.Name] = m
+	}
+	if err != nil {
+		err = kafka.Explain(cl.Alias(), err)
+	}
+	return out, err
+}
+
+func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails) View {
+	v := View{}
+	for _, p := range pairs {
+		t, exists := targets[p.target]
+		s := c.settings[p.source.Topic]
+		for n, sp := range p.source.Partitions {
+			pl := Place{
+				TargetTopic: p.target, SourceID: p.source.ID, TargetID: t.ID,
+				SourceLeader: sp.Leader, TargetLeader: -1, Limit: s.limit, Exact: s.exact, Problem: p.problem,
+			}
+			tp, ok := t.Partitions[n]
+			switch {
+			case pl.Problem != nil:
+			case !exists:
+				pl.Problem = fmt.Errorf("target topic %q does not exist", p.target)
+			case t.Err != nil:
+				pl.Problem = fmt.Errorf("target topic %q: %w", p.target, t.Err)
+			case !ok && p.stuck != nil:
+				pl.Problem = p.stuck
+			case !ok:
+				pl.Problem = fmt.Errorf("target topic %q has %d partitions, the source has %d: add partitions to it", p.target, len(t.Partitions), len(p.source.Partitions))
+			default:
+				pl.TargetLeader = tp.Leader
+			}
+			v[lane.ID{Topic: p.source.Topic, Partition: n}] = pl
+		}
+	}
+	return v
+}

@@ -1,0 +1,129 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// setting is one entry of a topic's configuration.
+type setting struct {
+	Value string
+	own   bool // set on the topic itself
+}
+
+func own(c kadm.Config) bool { return c.Source == kmsg.ConfigSourceDynamicTopicConfig }
+
+// excluded are settings that belong to a cluster rather than to the data:
+// MirrorMaker 2's list, and the remote (tiered) storage that not every host has.
+var excluded = []string{
+	"follower.replication.throttled.replicas",
+	"leader.replication.throttled.replicas",
+	"message.timestamp.difference.max.ms",
+	"message.timestamp.before.max.ms",
+	"message.timestamp.after.max.ms",
+	"message.timestamp.type",
+	"unclean.leader.election.enable",
+	"min.insync.replicas",
+	"message.format.version",
+	"message.downconversion.enable",
+	"remote.storage.enable",
+	"local.retention.ms",
+	"local.retention.bytes",
+	"remote.log.copy.disable",
+	"remote.log.delete.on.disable",
+}
+
+// carried picks the settings that a new target topic gets: those set on the
+// source topic itself but for the excluded ones, and a limit on the size of
+// batches that is above Kafka's default wherever it was set, without which
+// large batches would be refused.
+func carried(source map[string]setting, exclude []*regexp.Regexp) map[string]*string {
+	out := map[string]*string{}
+	mayNot := func(key string) bool {
+		return slices.ContainsFunc(exclude, func(re *regexp.Regexp) bool { return re.MatchString(key) })
+	}
+	for k, s := range source {
+		if s.own && !slices.Contains(excluded, k) && !mayNot(k) {
+			out[k] = kadm.StringPtr(s.Value)
+		}
+	}
+	const limit = "max.message.bytes"
+	if n, err := strconv.Atoi(source[limit].Value); err == nil && n > defaultMaxMessage && !mayNot(limit) {
+		out[limit] = kadm.StringPtr(source[limit].Value)
+	}
+	return out
+}
+
+// create makes the topics of ps and returns how many it made. What cannot be
+// made becomes the pair's problem.
+func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
+	if len(ps) == 0 {
+		return 0
+	}
+	configs, err := describe(ctx, c.o.Source, ps, func(p *pair) string { return p.source.Topic })
+	if err != nil {
+		c.event("", "settings of source topics cannot be read: topics are made with the target's defaults", err)
+	}
+	rf := c.o.ReplicationFactor
+	if rf == 0 {
+		rf = -1
+	}
+	for _, p := range ps {
+		n := int32(len(p.source.Partitions))
+		resp, err := c.o.Target.Admin().CreateTopic(ctx, n, rf, carried(configs[p.source.Topic], c.o.Exclude), p.target)
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			made++ // somebody else was faster
+			continue
+		}
+		if err != nil {
+			p.problem = c.unmade("create", p, n, err, resp.ErrMessage)
+			continue
+		}
+		made++
+		c.event(p.source.Topic, fmt.Sprintf("created topic %q with %d partitions on the target", p.target, n), nil)
+	}
+	return made
+}
+
+// grow adds the partitions that the target topics of ps lack and returns how
+// many topics it changed. Where it cannot, the partitions that are there are
+// carried all the same.
+func (c *Catalog) grow(ctx context.Context, ps []*pair) (changed int) {
+	for _, p := range ps {
+		n := len(p.source.Partitions)
+		rs, err := c.o.Target.Admin().UpdatePartitions(ctx, n, p.target)
+		msg := ""
+		if r, ok := rs[p.target]; ok && err == nil {
+			err, msg = r.Err, r.ErrMessage
+		}
+		if err != nil {
+			p.stuck = c.unmade("add partitions to", p, int32(n), err, msg)
+			continue
+		}
+		changed++
+		c.event(p.source.Topic, fmt.Sprintf("target topic %q now has %d partitions", p.target, n), nil)
+	}
+	return changed
+}
+
+func (c *Catalog) unmade(what string, p *pair, n int32, err error, msg string) error {
+	hint := fmt.Sprintf("make it by hand with %d partitions, or mend the cause", n)
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		hint = fmt.Sprintf("make it by hand with %d partitions, or allow our user to (Create for a new topic, Alter to add partitions)", n)
+	case errors.Is(err, kerr.InvalidReplicationFactor):
+		hint = "set the flow's replication_factor to what the target can hold"
+	}
+	if msg != "" {
+		err = fmt.Errorf("%w (%s)", err, msg)
+	}
+	return fmt.Errorf("cannot %s topic %q on the target %q: %w: %s", what, p.target, c.o.Target.Alias(), err, hint)
+}

@@ -1,0 +1,150 @@
+// Package replicator runs the flows of a configuration: it is the one place
+// that wires fetchers, lanes, producers, the catalog and progress together.
+//
+// Reading guide: Daemon opens the clusters and runs one flow each; a flow's helm
+// (helm.go) is the single goroutine that decides what happens to lanes; start.go
+// finds where a lane goes on; the data path itself is in the packages below.
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator/budget"
+)
+
+// Options are the parts of a daemon that do not come from the configuration.
+type Options struct {
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: no metrics
+	// ClusterOptions gives the options of the connections to a cluster; nil: none.
+	ClusterOptions func(alias string) kafka.Options
+}
+
+// Daemon runs the flows of one configuration.
+type Daemon struct {
+	log      *slog.Logger
+	clusters map[string]*kafka.Cluster
+	flows    []*flow
+}
+
+// New opens the clusters that flows use. It does not connect; Run does.
+func New(cfg *config.Config, o Options) (*Daemon, error) {
+	d := &Daemon{log: o.Logger, clusters: map[string]*kafka.Cluster{}}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	b := budget.New(int64(cfg.MemoryBudget))
+	m := newMetrics()
+	for _, fc := range cfg.Flows {
+		for _, alias := range []string{fc.Source, fc.Target} {
+			if err := d.open(cfg.Clusters[alias], o); err != nil {
+				d.close()
+				return nil, err
+			}
+		}
+		f, err := newFlow(fc, d.clusters[fc.Source], d.clusters[fc.Target], b, len(cfg.Flows), m, d.log)
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+		d.flows = append(d.flows, f)
+	}
+	if o.Registerer != nil {
+		if err := m.register(o.Registerer, d.flows, b); err != nil {
+			d.close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *Daemon) open(cfg config.Cluster, o Options) error {
+	if d.clusters[cfg.Alias] != nil {
+		return nil
+	}
+	var ko kafka.Options
+	if o.ClusterOptions != nil {
+		ko = o.ClusterOptions(cfg.Alias)
+	}
+	cl, err := kafka.Open(cfg, ko)
+	if err != nil {
+		return err
+	}
+	d.clusters[cfg.Alias] = cl
+	return nil
+}
+
+func (d *Daemon) close() {
+	for _, c := range d.clusters {
+		c.Close()
+	}
+}
+
+// Run carries until ctx ends, then lets what is under way arrive, stores
+// progress and returns nil. It returns an error at once if a cluster refuses us
+// for a reason that waiting does not mend (a wrong password, an unknown CA); an
+// unreachable cluster is waited for.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.close()
+	g, gctx := errgroup.WithContext(ctx)
+	for _, c := range d.clusters {
+		g.Go(func() error { return d.reach(gctx, c) })
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g, gctx = errgroup.WithContext(ctx)
+	for _, f := range d.flows {
+		g.Go(func() error { return f.run(gctx) })
+	}
+	return g.Wait()
+}
+
+// reach waits until the cluster answers.
+func (d *Daemon) reach(ctx context.Context, c *kafka.Cluster) error {
+	down := newOutages(d.log.With("cluster", c.Alias()))
+	for wait := time.Second; ; wait = min(wait*2, 15*time.Second) {
+		err := c.Ping(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			down.over(c.Alias())
+			d.log.Info("connected", "cluster", c.Alias())
+			return nil
+		}
+		var e *kafka.Error
+		if errors.As(err, &e) && e.Fatal {
+			return err
+		}
+		down.report(c.Alias(), "cluster unreachable, trying on", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Ready is nil once every flow has read its progress and its topics and every
+// lane that can run was started.
+func (d *Daemon) Ready() error {
+	for _, f := range d.flows {
+		if !f.ready.Load() {
+			return fmt.Errorf("flow %q is still starting", f.cfg.Name)
+		}
+	}
+	return nil
+}

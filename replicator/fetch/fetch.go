@@ -1,0 +1,399 @@
+// Package fetch reads record batches from the source, as bytes, and hands them
+// to lanes: one Fetcher per source broker and link.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/budget"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/recode"
+)
+
+const (
+	// How long a broker may hold a fetch when nothing new is there.
+	idleWait = 500 * time.Millisecond
+	// The same while some lane is full and left out: it may have room again in
+	// a moment, and a request on the wire cannot be changed.
+	fullWait = 5 * time.Millisecond
+	// Bytes asked per partition. A batch larger than this is asked for by its size.
+	partitionBytes = 1 << 20
+	// Bytes asked per response: starts small, doubles while responses are full,
+	// so that an idle link reserves little of the memory budget.
+	leastBytes, mostBytes = 1 << 20, 16 << 20
+	// A response that cannot be read is asked for again so many times at the
+	// same offset before the source's log is called damaged.
+	damagedAfter = 5
+	// Between a response with nothing but errors and the next request.
+	errorPause = 100 * time.Millisecond
+)
+
+// Options are what a Fetcher shares with the rest of the flow.
+type Options struct {
+	Link   *kafka.Link
+	Broker int32
+	Budget *budget.Budget
+	// Failed is told that l has left the fetcher and why. Rehome: its leader is
+	// elsewhere or away. Resume: find its place anew once all it holds is
+	// acknowledged. Stop: a person must act.
+	Failed func(l *lane.Lane, v kafka.Verdict, cause error)
+	// Fetched observes one response: how long it took, error or nil.
+	Fetched func(took time.Duration, err error)
+}
+
+// Source is a lane and what the fetcher must know about its partitions.
+type Source struct {
+	Lane    *lane.Lane
+	TopicID [16]byte
+	Limit   int  // the largest batch in bytes that the target topic takes
+	Exact   bool // the source topic is not compacted: offsets never go missing
+}
+
+// Fetcher reads from one broker. Lanes come by Add and leave by Remove or by
+// an error.
+type Fetcher struct {
+	o    Options
+	rec  *recode.Recoder
+	wake chan struct{} // one token: marks, added or removed is not empty
+
+	mu     sync.Mutex
+	news   []change
+	marked map[*lane.Lane]bool // to be looked at before the next request
+
+	// Only Run and what it calls may touch these.
+	cursors map[*lane.Lane]*cursor
+	byID    map[partition]*cursor
+	byName  map[lane.ID]*cursor
+	session session
+	wanted  int // cursors that are in the request
+	full    int // cursors left out because their lane has no room
+	size    int32
+}
+
+type partition struct {
+	topic [16]byte
+	n     int32
+}
+
+type change struct {
+	Source
+	remove bool
+}
+
+// cursor is a lane as the fetcher knows it.
+type cursor struct {
+	Source
+	lane     *lane.Lane
+	topicID  [16]byte
+	gen      uint64
+	from     offsets.Source // asked for, with gen and skip
+	skip     int64
+	maxBytes int32
+	wanted   bool // part of the request, or of the session
+	full     bool
+	damaged  int // responses in a row that could not be read
+}
+
+// New makes a Fetcher; Run makes it work.
+func New(o Options) *Fetcher {
+	return &Fetcher{
+		o: o, rec: recode.New(), wake: make(chan struct{}, 1), marked: map[*lane.Lane]bool{},
+		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, size: leastBytes,
+	}
+}
+
+// Add makes the fetcher read for s.Lane, from where the lane says.
+func (f *Fetcher) Add(s Source) {
+	s.Lane.OnRoom(f.mark)
+	f.tell(change{Source: s})
+}
+
+// Remove makes the fetcher forget l. A reply that is on its way may still
+// reach it, unless the lane voids it.
+func (f *Fetcher) Remove(l *lane.Lane) {
+	l.OnRoom(nil)
+	f.tell(change{Source: Source{Lane: l}, remove: true})
+}
+
+func (f *Fetcher) tell(c change) {
+	f.mu.Lock()
+	f.news = append(f.news, c)
+	f.mu.Unlock()
+	f.poke()
+}
+
+// mark has the lane looked at again: it got room, or another place to read.
+func (f *Fetcher) mark(l *lane.Lane) {
+	f.mu.Lock()
+	f.marked[l] = true
+	f.mu.Unlock()
+	f.poke()
+}
+
+func (f *Fetcher) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run reads until ctx ends; requests use io, which must outlive ctx (see
+// kafka.Link).
+func (f *Fetcher) Run(ctx, io context.Context) {
+	for ctx.Err() == nil {
+		req := f.next()
+		if f.wanted == 0 {
+			select {
+			case <-f.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		req.MaxBytes = f.size
+		req.MaxWaitMillis = int32(idleWait.Milliseconds())
+		if f.full > 0 {
+			req.MaxWaitMillis = int32(fullWait.Milliseconds())
+		}
+		if f.o.Budget.Acquire(ctx, int64(f.size)) == nil {
+			f.exchange(ctx, io, req)
+		}
+	}
+}
+
+// exchange sends one request, for which f.size bytes of the budget are taken,
+// and hands out the answer.
+func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
+	reserved := int64(f.size)
+	start := time.Now()
+	resp, err := f.o.Link.Fetch(io, f.o.Broker, req)
+	f.o.Fetched(time.Since(start), err)
+	if err != nil {
+		f.o.Budget.Adjust(-reserved)
+		f.session.reset()
+		if ctx.Err() == nil {
+			f.failAll(kafka.Rehome, err)
+		}
+		return
+	}
+	if resp.ErrorCode != 0 {
+		f.o.Budget.Adjust(-reserved)
+		f.refused(ctx, resp.ErrorCode)
+		return
+	}
+	f.session.answered(resp.SessionID)
+	got := size(resp)
+	f.adapt(got)
+	if got == 0 {
+		f.o.Budget.Adjust(-reserved)
+		f.hand(resp, nil)
+		return
+	}
+	f.o.Budget.Adjust(got - reserved)
+	hold := f.o.Budget.Hold(got)
+	f.hand(resp, hold)
+	hold.Release()
+}
+
+func size(resp *kmsg.FetchResponse) (n int64) {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			n += int64(len(resp.Topics[i].Partitions[j].RecordBatches))
+		}
+	}
+	return n
+}
+
+func (f *Fetcher) adapt(got int64) {
+	switch {
+	case got > int64(f.size)/2:
+		f.size = min(f.size*2, mostBytes, int32(max(f.o.Budget.Limit()/8, leastBytes)))
+	case got < int64(f.size)/8:
+		f.size = max(f.size/2, leastBytes)
+	}
+}
+
+// refused handles an error for the request as a whole.
+func (f *Fetcher) refused(ctx context.Context, code int16) {
+	f.session.reset()
+	switch err := kerr.ErrorForCode(code); {
+	case errors.Is(err, kerr.FetchSessionIDNotFound), errors.Is(err, kerr.InvalidFetchSessionEpoch),
+		errors.Is(err, kerr.FetchSessionTopicIDError), errors.Is(err, kerr.InconsistentTopicID), errors.Is(err, kerr.UnknownTopicID):
+		// The broker restarted, dropped the session, or knows a topic id no
+		// more. The whole request that follows says for each partition.
+		pause(ctx)
+	default:
+		v, _ := kafka.FetchVerdict(code)
+		f.failAll(v, err)
+	}
+}
+
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(errorPause):
+	case <-ctx.Done():
+	}
+}
+
+// next takes in what changed and builds the next request.
+func (f *Fetcher) next() *kmsg.FetchRequest {
+	f.mu.Lock()
+	news, marked := f.news, f.marked
+	f.news, f.marked = nil, map[*lane.Lane]bool{}
+	f.mu.Unlock()
+	for _, n := range news {
+		f.forget(f.cursors[n.Lane])
+		if !n.remove {
+			f.learn(n.Source)
+			marked[n.Lane] = true
+		}
+	}
+	changed := make([]*cursor, 0, len(marked))
+	for l := range marked {
+		if c := f.cursors[l]; c != nil && f.look(c) {
+			changed = append(changed, c)
+		}
+	}
+	if f.session.whole() {
+		changed = changed[:0]
+		for _, c := range f.cursors {
+			f.look(c)
+			if c.wanted {
+				changed = append(changed, c)
+			}
+		}
+	}
+	return f.session.request(changed)
+}
+
+func (f *Fetcher) learn(s Source) {
+	c := &cursor{Source: s, lane: s.Lane, topicID: s.TopicID, from: -1, maxBytes: partitionBytes}
+	f.cursors[s.Lane] = c
+	f.byName[s.Lane.ID] = c
+	f.byID[partition{s.TopicID, s.Lane.Partition}] = c
+}
+
+func (f *Fetcher) forget(c *cursor) {
+	if c == nil {
+		return
+	}
+	f.count(c, false, false)
+	delete(f.cursors, c.lane)
+	delete(f.byName, c.lane.ID)
+	delete(f.byID, partition{c.topicID, c.lane.Partition})
+}
+
+// look asks the lane of c what it wants; true if the request must say so.
+func (f *Fetcher) look(c *cursor) bool {
+	gen, from, skip, room := c.lane.Fetch()
+	changed := room && (!c.wanted || c.gen != gen || c.from != from)
+	c.gen, c.from, c.skip = gen, from, skip
+	f.count(c, room, !room)
+	return changed
+}
+
+// count keeps wanted and full in step with the cursors.
+func (f *Fetcher) count(c *cursor, wanted, full bool) {
+	if c.wanted && !wanted {
+		f.wanted--
+		f.session.forget = append(f.session.forget, c)
+	} else if !c.wanted && wanted {
+		f.wanted++
+	}
+	if c.full != full {
+		if full {
+			f.full++
+		} else {
+			f.full--
+		}
+	}
+	c.wanted, c.full = wanted, full
+}
+
+// hand gives each partition of the answer to its lane.
+func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			c := f.byID[partition{t.TopicID, p.Partition}]
+			if t.Topic != "" { // below version 13
+				c = f.byName[lane.ID{Topic: t.Topic, Partition: p.Partition}]
+			}
+			if c == nil {
+				continue // removed while the request was on its way
+			}
+			if p.ErrorCode != 0 {
+				v, why := kafka.FetchVerdict(p.ErrorCode)
+				f.fail(c, v, fmt.Errorf("%w: %s", kerr.ErrorForCode(p.ErrorCode), why))
+				continue
+			}
+			f.give(c, p, hold)
+		}
+	}
+}
+
+func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *budget.Hold) {
+	c.lane.Seen(offsets.Source(p.LogStartOffset), offsets.Source(p.HighWatermark))
+	if len(p.RecordBatches) == 0 {
+		return
+	}
+	s := splitter{from: int64(c.from), skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold}
+	err := s.run(p.RecordBatches, p.AbortedTransactions)
+	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped) {
+		for _, it := range s.items {
+			it.Hold.Release()
+		}
+	}
+	f.mark(c.lane)
+	if s.short > 0 {
+		c.maxBytes = int32(s.short)
+		c.from = -1 // have the session told
+	}
+	if err == nil {
+		c.damaged = 0
+		return
+	}
+	f.broken(c, s.next, err)
+}
+
+// broken handles records that could not be taken.
+func (f *Fetcher) broken(c *cursor, at int64, err error) {
+	var large *recode.TooLargeError
+	var bad *batch.BadError
+	switch {
+	case errors.Is(err, errGap):
+		f.fail(c, kafka.Resume, err)
+	case errors.As(err, &large):
+		f.fail(c, kafka.Refuse, err)
+	case errors.Is(err, recode.ErrCorrupt), errors.As(err, &bad):
+		// Bytes may have gone bad on the way: read them again.
+		if c.damaged++; c.damaged >= damagedAfter {
+			f.fail(c, kafka.Stop, fmt.Errorf("the source's batch at offset %d is damaged, read %d times: %w", at, c.damaged, err))
+		}
+		c.from = -1
+	default:
+		f.fail(c, kafka.Stop, fmt.Errorf("the source's batch at offset %d cannot be read: %w", at, err))
+	}
+}
+
+func (f *Fetcher) fail(c *cursor, v kafka.Verdict, err error) {
+	c.lane.OnRoom(nil)
+	f.forget(c)
+	f.o.Failed(c.lane, v, err)
+}
+
+func (f *Fetcher) failAll(v kafka.Verdict, err error) {
+	for _, c := range f.cursors {
+		f.fail(c, v, err)
+	}
+}

@@ -1,0 +1,144 @@
+package fetch
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/budget"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/recode"
+)
+
+// errGap means that offsets are missing on a source whose records may be
+// removed one by one (compaction), while records were being counted: the count
+// can no longer be mapped to offsets.
+var errGap = errors.New("offsets are missing where records are counted")
+
+// UncountedGap tells whether a lane left because records could not be counted:
+// it must go on without skipping any.
+func UncountedGap(err error) bool { return errors.Is(err, errGap) }
+
+// splitter turns the records of one partition of one fetch reply into items.
+type splitter struct {
+	from  int64 // the offset that was asked for
+	skip  int64 // data records to drop first: the target has them
+	limit int   // bytes of a batch that the target takes
+	exact bool  // offsets never go missing on this source (not compacted)
+	rec   *recode.Recoder
+	hold  *budget.Hold
+
+	aborts  []kmsg.FetchResponseTopicPartitionAbortedTransaction // by first offset
+	aborted map[int64]bool                                       // producers inside an aborted transaction
+
+	items   []lane.Item
+	next    int64 // where the source goes on after what was taken so far
+	skipped int64
+	short   int // a batch of so many bytes did not fit the reply (0: it did)
+}
+
+// run walks over raw, which starts at or before s.from. On an error the items
+// before the bad place are in s.items and s.next is the bad place.
+func (s *splitter) run(raw []byte, aborts []kmsg.FetchResponseTopicPartitionAbortedTransaction) error {
+	s.aborts = slices.SortedFunc(slices.Values(aborts), func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
+		return int(min(max(a.FirstOffset-b.FirstOffset, -1), 1))
+	})
+	s.aborted = nil
+	s.next = s.from
+	for rest := raw; len(rest) > 0; {
+		v, after, err := batch.Next(rest)
+		if errors.Is(err, batch.ErrShort) {
+			// The broker cuts the last batch at the size we asked for.
+			if len(s.items) == 0 && s.next == s.from {
+				s.short = batch.Needs(rest)
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rest = after
+		if v.LastOffset() < s.from {
+			continue
+		}
+		if err := s.one(v); err != nil {
+			return err
+		}
+		s.next = v.LastOffset() + 1
+	}
+	return nil
+}
+
+// one takes a single batch.
+func (s *splitter) one(v batch.View) error {
+	if s.skip > 0 && !s.exact && (v.BaseOffset() > s.next || v.Magic() == 2 && !v.Dense()) {
+		return errGap
+	}
+	if s.drop(v) {
+		return nil
+	}
+	if !recode.Odd(v, s.from, s.limit) {
+		n := v.Count()
+		if int64(n) <= s.skip {
+			s.skip -= int64(n)
+			s.skipped += int64(n)
+			return nil
+		}
+		if s.skip == 0 {
+			s.add(v, v.BaseOffset(), v.LastOffset()+1, n, lane.Whole)
+			return nil
+		}
+	}
+	return s.recode(v)
+}
+
+func (s *splitter) recode(v batch.View) error {
+	outs, err := s.rec.Recode(v, recode.Options{From: s.from, Skip: int(min(s.skip, 1<<30)), Limit: s.limit})
+	if err != nil {
+		return err
+	}
+	n := int64(s.rec.Skipped())
+	s.skip -= n
+	s.skipped += n
+	for _, o := range outs {
+		s.add(o.Batch, o.First, o.Next, o.Count, lane.Recoded)
+	}
+	return nil
+}
+
+// drop tells whether v holds nothing to carry: a control batch, or records of
+// a transaction that was aborted. Brokers return both to a read-committed fetch
+// and leave it to the client to leave them out. Aborts are named with the first
+// offset of the transaction and end at the producer's next abort marker.
+func (s *splitter) drop(v batch.View) bool {
+	for len(s.aborts) > 0 && s.aborts[0].FirstOffset <= v.LastOffset() {
+		if s.aborted == nil {
+			s.aborted = make(map[int64]bool)
+		}
+		s.aborted[s.aborts[0].ProducerID] = true
+		s.aborts = s.aborts[1:]
+	}
+	if v.Control() {
+		if abort, ok := batch.AbortMarker(v); ok && abort {
+			delete(s.aborted, v.ProducerID())
+		}
+		return true
+	}
+	return v.Magic() == 2 && v.Count() == 0 || v.Transactional() && s.aborted[v.ProducerID()]
+}
+
+func (s *splitter) add(v batch.View, first, next int64, records int32, path lane.Path) {
+	hold := s.hold
+	if path == lane.Recoded {
+		hold = hold.Split(int64(len(v)))
+	} else {
+		hold.Keep()
+	}
+	s.items = append(s.items, lane.Item{
+		Bytes: v, First: offsets.Source(first), Next: offsets.Source(next),
+		Records: records, Time: v.FirstTimestamp(), Path: path, Hold: hold,
+	})
+}

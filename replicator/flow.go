@@ -1,0 +1,393 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator/budget"
+	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/fetch"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/policy"
+	"github.com/kferry/kferry/replicator/produce"
+	"github.com/kferry/kferry/replicator/progress"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	storeEvery = time.Second
+	// How long a stop waits for what is on its way. Nothing is lost beyond it:
+	// the next start asks the target what arrived.
+	drainFor = 10 * time.Second
+	// What a lane may hold before it fetches no more, in bytes.
+	leastShare, mostShare = 64 << 10, 8 << 20
+	// Backoff of a lane that failed, and of a lane that was stopped.
+	leastBackoff, mostBackoff = 100 * time.Millisecond, 5 * time.Second
+	stoppedRetry              = 30 * time.Second
+)
+
+// flow is one direction between two clusters.
+type flow struct {
+	cfg            config.Flow
+	log            *slog.Logger
+	source, target *kafka.Cluster
+	policy         policy.Policy
+	catalog        *catalog.Catalog
+	budget         *budget.Budget
+	siblings       int // flows that share the budget, this one included
+	metrics        *metrics
+	outages        *outages
+	ready          atomic.Bool
+
+	store    *progress.Store
+	saving   sync.Mutex // held while progress is written: see save
+	producer kmsg.InitProducerIDResponse
+
+	mu    sync.Mutex // guards lanes for readers; only the helm writes
+	lanes map[lane.ID]*member
+
+	helm      *helm
+	refresh   chan struct{} // one token: read the catalog now
+	io        context.Context
+	fetchers  map[link]*fetch.Fetcher
+	producers map[link]*produce.Producer
+	work      sync.WaitGroup // fetchers and producers
+	fetchCtx  context.Context
+	sendCtx   context.Context
+}
+
+// link names one connection: a broker, and which of the parallel clients.
+type link struct {
+	broker int32
+	n      int
+}
+
+func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, siblings int, m *metrics, log *slog.Logger) (*flow, error) {
+	filter, err := policy.NewFilter(cfg.Topics, cfg.TopicsExclude)
+	if err != nil {
+		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
+	}
+	pol, err := policy.New(policy.Options{
+		Kind: policy.Kind(cfg.Policy), SourceAlias: cfg.Source, TargetAlias: cfg.Target,
+		Prefix: cfg.Prefix, Suffix: cfg.Suffix, Separator: cfg.Separator, StripPrefix: cfg.StripPrefix,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
+	}
+	var exclude []*regexp.Regexp
+	for _, x := range cfg.ConfigExclude {
+		re, err := regexp.Compile("^(?:" + x + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("flow %q: config_exclude: %w", cfg.Name, err)
+		}
+		exclude = append(exclude, re)
+	}
+	f := &flow{
+		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, policy: pol, budget: b, siblings: siblings, metrics: m,
+		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1),
+		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
+	}
+	f.outages = newOutages(f.log)
+	f.catalog = catalog.New(catalog.Options{
+		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: exclude, ReplicationFactor: cfg.ReplicationFactor,
+	})
+	f.helm = newHelm(f)
+	return f, nil
+}
+
+// run carries until ctx ends, drains and stores progress.
+func (f *flow) run(ctx context.Context) error {
+	records := f.open(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	// Three lifetimes, each ends before the next: reading (ctx), steering and
+	// sending (after the drain), requests on the wire (io).
+	io, endIO := context.WithCancel(context.WithoutCancel(ctx))
+	defer endIO()
+	steer, endSteer := context.WithCancel(io)
+	defer endSteer()
+	f.io, f.fetchCtx, f.sendCtx = io, ctx, steer
+	var steering sync.WaitGroup
+	steering.Go(func() { f.helm.run(steer, records) })
+	steering.Go(func() { f.readCatalog(ctx) })
+	steering.Go(func() { f.storeLoop(steer) })
+
+	<-ctx.Done()
+	f.log.Info("stopping: letting what is on its way arrive")
+	f.drain()
+	endSteer()
+	steering.Wait() // after it nobody starts a fetcher or producer
+	f.work.Wait()
+	return f.lastSave(io)
+}
+
+// open reads stored progress, trying until the target lets it or ctx ends.
+func (f *flow) open(ctx context.Context) map[lane.ID]progress.Record {
+	for wait := leastBackoff; ; wait = min(2*wait, mostBackoff) {
+		records, err := f.tryOpen(ctx)
+		if err == nil {
+			f.outages.over("progress")
+			return records
+		}
+		if ctx.Err() == nil {
+			f.outages.report("progress", "cannot read stored progress, trying on", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (f *flow) tryOpen(ctx context.Context) (map[lane.ID]progress.Record, error) {
+	var err error
+	if f.store, err = progress.Open(ctx, f.target, f.cfg.Name, f.cfg.ReplicationFactor); err != nil {
+		return nil, err
+	}
+	records, err := f.store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// One producer id for the flow, for good: the highest stored one, which is
+	// the latest. Each lane's own record tells which id its records carry.
+	f.producer.ProducerID = -1
+	for _, r := range records {
+		if p := r.Position; p.Producer > f.producer.ProducerID {
+			f.producer.ProducerID, f.producer.ProducerEpoch = p.Producer, p.Epoch
+		}
+	}
+	if f.producer.ProducerID >= 0 {
+		return records, nil
+	}
+	req := kmsg.NewPtrInitProducerIDRequest()
+	resp, err := req.RequestWith(ctx, f.target.Client())
+	if err == nil {
+		if v, why := kafka.ProduceVerdict(resp.ErrorCode); v != kafka.Keep {
+			err = fmt.Errorf("error code %d: %s", resp.ErrorCode, why)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
+	}
+	f.producer = *resp
+	return records, nil
+}
+
+// readCatalog reads both sides every refresh interval, and sooner when asked to.
+func (f *flow) readCatalog(ctx context.Context) {
+	said := map[string]string{}
+	t := time.NewTicker(f.cfg.RefreshInterval)
+	defer t.Stop()
+	for {
+		view, events, err := f.catalog.Refresh(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			f.outages.report("topics", "cannot read topics, trying on", err)
+		} else {
+			f.outages.over("topics")
+			f.logEvents(events, said)
+			f.helm.post(func() { f.helm.seen(view) })
+		}
+		select {
+		case <-t.C:
+		case <-f.refresh:
+			// Not more often than this, however many lanes ask.
+			select {
+			case <-time.After(leastBackoff):
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// logEvents says each event once, until it changes.
+func (f *flow) logEvents(events []catalog.Event, said map[string]string) {
+	now := map[string]string{}
+	for _, e := range events {
+		key, text := e.Topic+"\x00"+e.Text, fmt.Sprint(e.Err)
+		now[key] = text
+		if old, ok := said[key]; ok && old == text {
+			continue
+		}
+		if e.Err != nil {
+			f.log.Warn(e.Text, "topic", e.Topic, "err", e.Err)
+		} else {
+			f.log.Info(e.Text, "topic", e.Topic)
+		}
+	}
+	clear(said)
+	maps.Copy(said, now)
+}
+
+func (f *flow) askRefresh() {
+	select {
+	case f.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// members is a copy for readers outside the helm.
+func (f *flow) members() []*member {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ms := make([]*member, 0, len(f.lanes))
+	for _, m := range f.lanes {
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+// storeLoop stores progress about once a second.
+func (f *flow) storeLoop(ctx context.Context) {
+	t := time.NewTicker(storeEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := f.save(ctx); err != nil && ctx.Err() == nil {
+				f.outages.report("progress", "progress is not stored; records are carried all the same", err)
+			} else {
+				f.outages.over("progress")
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// save stores the progress of every lane that moved since it was last stored.
+//
+// It must never overwrite what a start has stored meanwhile: a position and a
+// sequence that do not belong together would make the next resume skip records
+// that nobody carried. Hence one lock over looking and writing, and lanes that
+// are not running are left alone: whoever starts one set its state first.
+func (f *flow) save(ctx context.Context) error {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	var out []progress.Record
+	var moved []*member
+	for _, m := range f.members() {
+		s := m.lane.Snapshot()
+		if s.State != lane.Running && s.State != lane.Waiting || m.stored.Position == s.Position {
+			continue
+		}
+		r := m.stored
+		r.Position, r.At = s.Position, time.Now()
+		out, moved = append(out, r), append(moved, m)
+	}
+	if err := f.store.Save(ctx, out); err != nil {
+		return err
+	}
+	for i, m := range moved {
+		m.stored = out[i]
+	}
+	return nil
+}
+
+// drain waits until no running lane holds anything, or drainFor has passed.
+func (f *flow) drain() {
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for end := time.Now().Add(drainFor); time.Now().Before(end); <-t.C {
+		held := int64(0)
+		for _, m := range f.members() {
+			if s := m.lane.Snapshot(); s.State == lane.Running {
+				held += s.Held
+			}
+		}
+		if held == 0 {
+			return
+		}
+	}
+	f.log.Warn("stopping without waiting longer; the next start finds out what arrived")
+}
+
+func (f *flow) lastSave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainFor)
+	defer cancel()
+	if err := f.save(ctx); err != nil {
+		return fmt.Errorf("flow %q: %w (nothing is lost: the next start finds out what arrived)", f.cfg.Name, err)
+	}
+	f.log.Info("stopped, progress stored")
+	return nil
+}
+
+// pin is the link that a lane uses on a cluster: always the same one, because
+// order holds within a connection only.
+func pin(id lane.ID, links int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id.Topic))
+	return int((h.Sum32() + uint32(id.Partition)) % uint32(links))
+}
+
+// fetcher returns the Fetcher for a broker, started on first use.
+func (f *flow) fetcher(at link) *fetch.Fetcher {
+	if x := f.fetchers[at]; x != nil {
+		return x
+	}
+	key := fmt.Sprintf("%s broker %d", f.source.Alias(), at.broker)
+	x := fetch.New(fetch.Options{
+		Link: f.source.Links()[at.n], Broker: at.broker, Budget: f.budget,
+		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
+			f.helm.post(func() { f.helm.fetchFailed(l, v, cause, key) })
+		},
+		Fetched: func(took time.Duration, err error) {
+			f.metrics.fetched(f.cfg.Name, took, err)
+			if err == nil {
+				f.outages.over(key)
+			}
+		},
+	})
+	f.fetchers[at] = x
+	f.work.Go(func() { x.Run(f.fetchCtx, f.io) })
+	return x
+}
+
+// sender returns the Producer for a broker, started on first use.
+func (f *flow) sender(at link) *produce.Producer {
+	if x := f.producers[at]; x != nil {
+		return x
+	}
+	key := fmt.Sprintf("%s broker %d", f.target.Alias(), at.broker)
+	x := produce.New(produce.Options{
+		Link: f.target.Links()[at.n], Broker: at.broker,
+		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
+			f.helm.post(func() { f.helm.produceFailed(l, v, cause, key) })
+		},
+		Produced: func(took time.Duration, err error) {
+			f.metrics.produced(f.cfg.Name, took, err)
+			if err == nil {
+				f.outages.over(key)
+			}
+		},
+	})
+	f.producers[at] = x
+	f.work.Go(func() { x.Run(f.sendCtx, f.io) })
+	return x
+}
+
+// backoff grows with the number of failures in a row, with jitter so that
+// thousands of lanes do not return at once.
+func backoff(tries int) time.Duration {
+	d := min(leastBackoff<<min(tries, 10), mostBackoff)
+	return d/2 + rand.N(d/2+1)
+}
+
+var errGone = errors.New("the topic is no longer seen on the source: it was deleted, or our user may not describe it any more")

@@ -1,0 +1,490 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/fetch"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/produce"
+	"github.com/kferry/kferry/replicator/progress"
+	"github.com/kferry/kferry/replicator/recode"
+)
+
+// A batch that the target calls corrupt is fetched again so many times before
+// the damage must be on the source's disk.
+const corruptAfter = 5
+
+// member is a lane and what the helm knows about it. Only the helm's goroutine
+// touches it, but for stored.
+type member struct {
+	lane  *lane.Lane
+	place catalog.Place
+	gone  bool // the source shows it no more
+
+	stored progress.Record // as last stored, or zero; guarded by flow.saving
+	began  bool            // Start was called: the lane knows its position better than stored
+	late   bool            // it appeared while the flow carries its topics: nothing of it may be left out
+
+	fetcher  *fetch.Fetcher
+	producer *produce.Producer
+	job      *job // the start under way, if any
+
+	// What is to be done, once due.
+	start, homeSource, homeTarget bool
+	drained                       func() // all that the lane holds must be acknowledged first
+	due                           time.Time
+
+	tries       int       // failures in a row
+	homed       time.Time // since when all is well, if it is
+	limit       int       // of a batch, where the target takes less than its settings say; 0: they hold
+	atLeastOnce bool      // the records to skip could not be counted
+	corrupt     int       // refusals of the batch at corruptAt for its checksum
+	corruptAt   offsets.Source
+	said        string // the reason of the last stop in the log
+}
+
+// helm decides what happens to the lanes of a flow: where each is fetched and
+// sent, when it starts, waits, stops. It is one goroutine; all else posts to it.
+type helm struct {
+	f *flow
+
+	mu    sync.Mutex
+	queue []func()
+	wake  chan struct{}
+
+	// For the helm's goroutine alone.
+	records  map[lane.ID]progress.Record // of lanes not seen yet
+	topics   map[string]bool             // with stored progress when the flow began
+	pending  map[*member]bool            // with something to do
+	starting bool                        // a starter is at work
+	seenOnce bool                        // the catalog was read
+}
+
+func newHelm(f *flow) *helm {
+	return &helm{f: f, wake: make(chan struct{}, 1), topics: map[string]bool{}, pending: map[*member]bool{}}
+}
+
+// post has fn run on the helm's goroutine. It never blocks.
+func (h *helm) post(fn func()) {
+	h.mu.Lock()
+	h.queue = append(h.queue, fn)
+	h.mu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *helm) run(ctx context.Context, records map[lane.ID]progress.Record) {
+	h.records = records
+	for id := range records {
+		h.topics[id.Topic] = true
+	}
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		h.mu.Lock()
+		queue := h.queue
+		h.queue = nil
+		h.mu.Unlock()
+		for _, fn := range queue {
+			fn()
+		}
+		h.tick(ctx, time.Now())
+		select {
+		case <-h.wake:
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// seen takes in a new view of both clusters.
+func (h *helm) seen(view catalog.View) {
+	added := 0
+	for id, place := range view {
+		m := h.f.lanes[id]
+		if m == nil {
+			m = h.add(id, place)
+			added++
+		}
+		h.moved(m, place)
+	}
+	for id, m := range h.f.lanes {
+		if _, ok := view[id]; !ok && !m.gone {
+			m.gone = true
+			h.halt(m, errGone)
+		}
+	}
+	if added > 0 {
+		h.share()
+		h.f.log.Info("lanes added", "new", added, "all", len(h.f.lanes))
+	}
+	if !h.seenOnce && len(view) == 0 {
+		h.f.log.Warn("no topic on the source matches the flow's filter, or our user may not see any; looking again every refresh_interval",
+			"topics", h.f.cfg.Topics, "source", h.f.source.Alias())
+	}
+	h.seenOnce = true
+}
+
+func (h *helm) add(id lane.ID, place catalog.Place) *member {
+	m := &member{lane: lane.New(id, place.TargetTopic), place: place, start: true, late: h.seenOnce || h.topics[id.Topic]}
+	if r, ok := h.records[id]; ok {
+		m.stored = r
+		delete(h.records, id)
+	}
+	h.f.mu.Lock()
+	h.f.lanes[id] = m
+	h.f.mu.Unlock()
+	h.pending[m] = true
+	return m
+}
+
+// share splits most of the memory budget among the lanes.
+func (h *helm) share() {
+	n := int64(len(h.f.lanes) * h.f.siblings)
+	each := min(max(h.f.budget.Limit()*3/4/n, leastShare), mostShare)
+	for _, m := range h.f.lanes {
+		m.lane.Share(each)
+	}
+}
+
+// moved takes in where a lane's partitions are now.
+func (h *helm) moved(m *member, place catalog.Place) {
+	back := m.gone
+	m.gone = false
+	if m.place.SourceID != place.SourceID || m.place.TargetID != place.TargetID {
+		// Start compares the ids with those that progress was stored for.
+		m.place = place
+		h.f.catalog.Reread(m.lane.Topic)
+		h.drain(m, func() { h.again(m, 0) })
+		return
+	}
+	m.place = place
+	if back || place.Problem != nil && m.lane.State() != lane.Stopped {
+		h.drain(m, func() { h.again(m, 0) })
+	}
+}
+
+// halt lets the lane send what it holds, then stops it.
+func (h *helm) halt(m *member, why error) {
+	h.drain(m, func() { h.stop(m, why) })
+}
+
+// drain stops fetching for the lane; then runs once all it holds is
+// acknowledged and its producer has let go of it.
+func (h *helm) drain(m *member, then func()) {
+	if m.fetcher != nil {
+		m.fetcher.Remove(m.lane)
+		m.fetcher = nil
+	}
+	m.homeSource = false
+	m.drained = then
+	h.pending[m] = true
+}
+
+// again has the lane find its place anew.
+func (h *helm) again(m *member, after time.Duration) {
+	if m.lane.State() != lane.Stopped {
+		m.lane.Set(lane.Starting, "")
+	}
+	m.start, m.homeSource, m.homeTarget, m.drained, m.job = true, false, false, nil, nil
+	m.due = time.Now().Add(after)
+	h.pending[m] = true
+}
+
+// stop ends the lane's work, until it is tried again: the cause may have been
+// mended by then, and to start is always safe.
+func (h *helm) stop(m *member, why error) {
+	m.lane.Set(lane.Stopped, why.Error())
+	m.lane.Drop()
+	if m.said != why.Error() {
+		m.said = why.Error()
+		h.f.log.Error("lane stopped", "topic", m.lane.Topic, "partition", m.lane.Partition, "reason", why,
+			"source_offset", int64(m.lane.Snapshot().Source), "retry_in", stoppedRetry.String())
+	}
+	h.again(m, stoppedRetry)
+}
+
+// tick does what is due.
+func (h *helm) tick(ctx context.Context, now time.Time) {
+	var ripe []*member // to be started
+	for m := range h.pending {
+		if m.drained != nil {
+			h.tryRelease(m)
+		}
+		switch {
+		case now.Before(m.due):
+		case m.start:
+			if h.mayStart(m) {
+				ripe = append(ripe, m)
+			}
+		default:
+			h.home(m)
+			if m.idle() {
+				delete(h.pending, m)
+			}
+		}
+	}
+	if h.starting {
+		return
+	}
+	if len(ripe) > 0 {
+		h.begin(ctx, ripe)
+	} else if h.seenOnce {
+		h.f.ready.Store(true)
+	}
+}
+
+// idle tells that nothing is to be done for m.
+func (m *member) idle() bool {
+	return !m.start && !m.homeSource && !m.homeTarget && m.drained == nil
+}
+
+// mayStart stops a lane that has no place to go.
+func (h *helm) mayStart(m *member) bool {
+	switch {
+	case m.gone:
+		h.stop(m, errGone)
+	case m.place.Problem != nil:
+		h.stop(m, m.place.Problem)
+	default:
+		return true
+	}
+	return false
+}
+
+// tryRelease takes a drained lane from its producer.
+func (h *helm) tryRelease(m *member) {
+	if m.lane.Snapshot().Held > 0 && m.lane.State() == lane.Running {
+		return
+	}
+	then := m.drained
+	m.drained = nil
+	if m.producer != nil && m.producer.Release(m.lane, func() { h.post(then) }) {
+		m.producer = nil
+		return
+	}
+	if m.producer == nil {
+		then()
+	} // else Failed is on its way and starts the lane anew
+}
+
+// begin finds out, beside the helm, where the lanes of ms go on.
+func (h *helm) begin(ctx context.Context, ms []*member) {
+	h.starting = true
+	s := newStarter(h.f, ms)
+	for i, m := range ms {
+		m.start, m.job = false, s.jobs[i]
+		delete(h.pending, m)
+	}
+	go func() {
+		s.run(ctx)
+		h.post(func() {
+			h.starting = false
+			for _, j := range s.jobs {
+				h.begun(j)
+			}
+		})
+	}()
+}
+
+// begun takes the outcome of one start.
+func (h *helm) begun(j *job) {
+	m := j.member
+	if m.job != j {
+		return // the lane was stopped meanwhile
+	}
+	m.job = nil
+	var away *awayError
+	switch {
+	case errors.As(j.err, &away):
+		m.tries++
+		h.f.outages.report("start", "lanes cannot start yet, trying on", j.err)
+		m.lane.Set(lane.Starting, j.err.Error())
+		h.again(m, backoff(m.tries))
+		h.f.askRefresh()
+		return
+	case j.err != nil:
+		h.stop(m, j.err)
+		return
+	}
+	h.f.outages.over("start")
+	if m.said != "" {
+		h.f.log.Info("lane goes on", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(j.plan.Source))
+		m.said = ""
+	}
+	h.explain(m, j.plan)
+	m.began, m.atLeastOnce = true, false
+	m.lane.Count(j.plan.Lost, j.plan.Twice)
+	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
+	m.lane.Start(j.plan.Position, j.plan.Skip)
+	m.homeSource, m.homeTarget = true, true
+	h.pending[m] = true
+}
+
+// explain logs what a start could not do exactly.
+func (h *helm) explain(m *member, p lane.Plan) {
+	log := h.f.log.With("topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source))
+	if p.Lost > 0 {
+		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
+	}
+	if p.Twice > 0 {
+		log.Warn("records that arrived just before the last stop cannot be told from those that did not, for the source may have removed some; "+
+			"they are sent again", "twice_at_most", p.Twice)
+	}
+	if p.Skip > 0 {
+		log.Debug("the target has records from before that were not in stored progress", "records", p.Skip)
+	}
+}
+
+// home gives the lane to the brokers that lead its partitions now.
+func (h *helm) home(m *member) {
+	if m.homeTarget && m.place.TargetLeader >= 0 && m.place.Problem == nil {
+		m.homeTarget = false
+		if m.lane.State() == lane.Waiting {
+			m.lane.Rewind()
+		}
+		at := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
+		m.producer = h.f.sender(at)
+		m.producer.Add(produce.Target{Lane: m.lane, TopicID: m.place.TargetID, Limit: m.limited()})
+		m.homed = time.Now()
+	}
+	if m.homeSource && m.place.SourceLeader >= 0 && !m.gone && m.drained == nil {
+		m.homeSource = false
+		m.lane.Note("")
+		at := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
+		m.fetcher = h.f.fetcher(at)
+		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Exact: m.place.Exact})
+		m.homed = time.Now()
+	}
+	if m.homeSource || m.homeTarget {
+		h.f.askRefresh()
+		m.due = time.Now().Add(backoff(m.tries))
+	}
+}
+
+// limited is the largest batch, in bytes, that the target takes.
+func (m *member) limited() int {
+	if m.limit > 0 {
+		return min(m.limit, m.place.Limit)
+	}
+	return m.place.Limit
+}
+
+// failing counts failures that follow each other closely.
+func (m *member) failing() time.Duration {
+	if time.Since(m.homed) > 2*mostBackoff {
+		m.tries = 0
+	}
+	m.tries++
+	return backoff(m.tries)
+}
+
+// fetchFailed: the lane has left its fetcher. What it holds can still be sent.
+func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
+	m := h.f.lanes[l.ID]
+	if m.fetcher == nil {
+		return // it was taken from the fetcher meanwhile, on purpose
+	}
+	m.fetcher = nil
+	var large *recode.TooLargeError
+	switch {
+	case v == kafka.Retry || v == kafka.Rehome:
+		h.f.outages.report(at, "source broker does not serve, trying on", kafka.Explain(h.f.source.Alias(), cause))
+		l.Note("waiting for the source: " + cause.Error())
+		m.homeSource, m.due = true, time.Now().Add(m.failing())
+		h.pending[m] = true
+		h.f.askRefresh()
+	case v == kafka.Resume:
+		m.atLeastOnce = fetch.UncountedGap(cause)
+		h.drain(m, func() { h.again(m, 0) })
+	case errors.As(cause, &large):
+		h.f.catalog.Reread(l.Topic)
+		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it",
+			large.Offset, large.Size, l.TargetTopic, large.Limit))
+	default:
+		h.halt(m, fmt.Errorf("reading from the source: %w", kafka.Explain(h.f.source.Alias(), cause)))
+	}
+}
+
+// produceFailed: the lane has left its producer, settled.
+func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
+	m := h.f.lanes[l.ID]
+	m.producer = nil
+	switch v {
+	case kafka.Retry, kafka.Rehome:
+		h.f.outages.report(at, "target broker does not serve, trying on", kafka.Explain(h.f.target.Alias(), cause))
+		l.Set(lane.Waiting, "waiting for the target: "+cause.Error())
+		l.Shed()
+		m.homeTarget, m.due = true, time.Now().Add(m.failing())
+		h.pending[m] = true
+		h.f.askRefresh()
+	case kafka.Resume:
+		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "cause", cause)
+		h.resume(m, cause)
+	case kafka.Refuse:
+		h.refused(m, cause)
+	default:
+		h.abandon(m, fmt.Errorf("writing to the target: %w", kafka.Explain(h.f.target.Alias(), cause)))
+	}
+}
+
+// abandon stops a lane that has left its producer.
+func (h *helm) abandon(m *member, why error) {
+	if m.fetcher != nil {
+		m.fetcher.Remove(m.lane)
+		m.fetcher = nil
+	}
+	h.stop(m, why)
+}
+
+// resume drops what the lane holds and finds its place anew.
+func (h *helm) resume(m *member, cause error) {
+	if m.fetcher != nil {
+		m.fetcher.Remove(m.lane)
+		m.fetcher = nil
+	}
+	pos := m.lane.Snapshot().Source
+	if pos != m.corruptAt {
+		m.corrupt, m.corruptAt = 0, pos
+	}
+	if m.corrupt++; m.corrupt > corruptAfter {
+		m.corrupt = 0
+		h.stop(m, fmt.Errorf("the batch at source offset %d was refused %d times, fetched anew each time: if its checksum is wrong, "+
+			"the source's log is damaged there: %w", pos, corruptAfter, cause))
+		return
+	}
+	h.again(m, m.failing())
+}
+
+// refused: the target will never take the oldest batch as it is. A batch that
+// is too large is cut smaller; all else a person must mend.
+func (h *helm) refused(m *member, cause error) {
+	size, records, first := m.lane.Oldest()
+	if kafka.TooLarge(cause) && records > 1 {
+		m.limit = min(m.limited(), size) - 1
+		if size <= m.place.Limit/2 || m.limit < size/2 {
+			m.limit = size / 2
+		}
+		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
+		h.f.catalog.Reread(m.lane.Topic)
+		m.homed = time.Now()
+		h.resume(m, cause)
+		return
+	}
+	h.f.catalog.Reread(m.lane.Topic)
+	why := fmt.Errorf("the target refused the batch at source offset %d (%d records, %d bytes): %w", first, records, size, cause)
+	if kafka.TooLarge(cause) {
+		why = fmt.Errorf("%w: raise max.message.bytes of %q", why, m.lane.TargetTopic)
+	}
+	h.abandon(m, why)
+}

@@ -1,0 +1,64 @@
+package replicator
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An outage that lasts is said once a minute.
+const outageEvery = time.Minute
+
+// outages turns a storm of like errors into one line when it begins, one a
+// minute while it lasts, and "recovered" at its end. Safe for concurrent use.
+type outages struct {
+	log  *slog.Logger
+	some atomic.Bool // fast path of over: there is nothing to end
+
+	mu   sync.Mutex
+	open map[string]*outage
+}
+
+type outage struct {
+	began, said time.Time
+	errors      int // since the last line
+}
+
+func newOutages(log *slog.Logger) *outages {
+	return &outages{log: log, open: map[string]*outage{}}
+}
+
+// report says err under msg, unless that was said within the last minute for
+// the same key.
+func (o *outages) report(key, msg string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	out := o.open[key]
+	if out == nil {
+		out = &outage{began: now}
+		o.open[key] = out
+		o.some.Store(true)
+	}
+	out.errors++
+	if now.Sub(out.said) < outageEvery {
+		return
+	}
+	o.log.Warn(msg, "at", key, "err", err, "since", out.began.UTC().Format(time.RFC3339), "errors", out.errors)
+	out.said, out.errors = now, 0
+}
+
+// over ends the outage of key, if there is one.
+func (o *outages) over(key string) {
+	if !o.some.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if out := o.open[key]; out != nil {
+		delete(o.open, key)
+		o.some.Store(len(o.open) > 0)
+		o.log.Info("recovered", "at", key, "after", time.Since(out.began).Round(time.Millisecond).String())
+	}
+}

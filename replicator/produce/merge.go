@@ -1,0 +1,64 @@
+package produce
+
+import (
+	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/recode"
+)
+
+const (
+	// Batches are joined up to this size, or the target's limit if lower.
+	mergedBytes = 1 << 20
+	// A batch is small if joining it with its neighbours costs the CPU less
+	// than the broker spends on one more batch. To join compressed batches they
+	// are opened and compressed again; uncompressed ones are only copied.
+	smallPacked, smallPlain = 8 << 10, 64 << 10
+)
+
+// merger joins small batches of a lane that wait anyway. It is for one goroutine.
+type merger struct {
+	rec   *recode.Recoder
+	views []batch.View
+}
+
+func newMerger() merger { return merger{rec: recode.New()} }
+
+// join returns what to send for the first used of the waiting batches.
+func (m *merger) join(waiting []lane.Item, limit int) (it lane.Item, used int, err error) {
+	m.views = m.views[:0]
+	limit = min(limit, mergedBytes)
+	for i, sum := 0, 0; i < len(waiting); i++ {
+		v := batch.View(waiting[i].Bytes)
+		sum += len(v)
+		if !small(v) || i > 0 && sum > limit {
+			break
+		}
+		m.views = append(m.views, v)
+	}
+	if len(m.views) < 2 {
+		return waiting[0], 1, nil
+	}
+	v, used, err := m.rec.Merge(m.views, limit)
+	if err != nil || used == 1 {
+		return waiting[0], 1, err
+	}
+	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged}
+	// The joined batch has memory of its own; the first one's share of the
+	// budget is given back with the others'.
+	it.Hold = waiting[0].Hold.Split(int64(len(v)))
+	for _, w := range waiting[:used] {
+		it.Records += w.Records
+	}
+	return it, used, nil
+}
+
+func small(v batch.View) bool {
+	if v.Codec() == batch.None {
+		return len(v) < smallPlain
+	}
+	return len(v) < smallPacked
+}
+
+func stamp(it lane.Item, c lane.Claim) {
+	batch.View(it.Bytes).Stamp(c.Producer, c.Epoch, c.Sequence)
+}

@@ -1,0 +1,127 @@
+// Package progress stores how far each lane is, on the target, in a compacted
+// topic named kferry.<flow>.progress. docs/progress.md is its format for
+// readers other than kferry.
+package progress
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+// Version is written into every record. A record of a later version is refused:
+// its fields may mean something else.
+const Version = 1
+
+// Record is the stored progress of one lane.
+type Record struct {
+	Lane               lane.ID
+	Position           lane.Position
+	TargetTopic        string
+	SourceID, TargetID [16]byte // topic ids; zero where a cluster has none
+	At                 time.Time
+}
+
+// wire is the JSON form, field for field what docs/progress.md says.
+type wire struct {
+	Version  int       `json:"version"`
+	At       time.Time `json:"at"`
+	Source   place     `json:"source"`
+	Target   place     `json:"target"`
+	Producer producer  `json:"producer"`
+}
+
+type place struct {
+	Topic     string `json:"topic"`
+	TopicID   string `json:"topic_id,omitempty"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+type producer struct {
+	ID       int64 `json:"id"`
+	Epoch    int16 `json:"epoch"`
+	Sequence int32 `json:"sequence"`
+}
+
+// Key is the record key of a lane: "lane/<topic>/<partition>". Topic names hold
+// no slash.
+func Key(id lane.ID) string { return "lane/" + id.Topic + "/" + strconv.Itoa(int(id.Partition)) }
+
+func parseKey(key string) (lane.ID, bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 3 || parts[0] != "lane" {
+		return lane.ID{}, false
+	}
+	n, err := strconv.ParseInt(parts[2], 10, 32)
+	return lane.ID{Topic: parts[1], Partition: int32(n)}, err == nil && n >= 0
+}
+
+func (r Record) encode() ([]byte, error) {
+	return json.Marshal(wire{
+		Version:  Version,
+		At:       r.At.UTC().Truncate(time.Millisecond),
+		Source:   place{r.Lane.Topic, hexID(r.SourceID), r.Lane.Partition, int64(r.Position.Source)},
+		Target:   place{r.TargetTopic, hexID(r.TargetID), r.Lane.Partition, int64(r.Position.Target)},
+		Producer: producer{r.Position.Producer, r.Position.Epoch, r.Position.Sequence},
+	})
+}
+
+// decode reads a record back. Its key must name the same lane as its value:
+// a position applied to another lane would lose records.
+func decode(key string, value []byte) (Record, error) {
+	id, ok := parseKey(key)
+	if !ok {
+		return Record{}, fmt.Errorf("progress record with key %q: want lane/<topic>/<partition>", key)
+	}
+	var w wire
+	if err := json.Unmarshal(value, &w); err != nil {
+		return Record{}, fmt.Errorf("progress record %q: %w", key, err)
+	}
+	switch {
+	case w.Version > Version || w.Version < 1:
+		return Record{}, fmt.Errorf("progress record %q has version %d, this kferry knows up to %d: run a later kferry", key, w.Version, Version)
+	case w.Source.Topic != id.Topic || w.Source.Partition != id.Partition:
+		return Record{}, fmt.Errorf("progress record %q is about %s/%d", key, w.Source.Topic, w.Source.Partition)
+	case w.Source.Offset < 0 || w.Target.Offset < 0 || w.Producer.Sequence < 0 || w.Producer.Epoch < 0 || w.Producer.ID < 0:
+		return Record{}, fmt.Errorf("progress record %q has a negative number: %s", key, value)
+	}
+	r := Record{
+		Lane: id, TargetTopic: w.Target.Topic, At: w.At,
+		Position: lane.Position{
+			Source: offsets.Source(w.Source.Offset), Target: offsets.Target(w.Target.Offset),
+			Producer: w.Producer.ID, Epoch: w.Producer.Epoch, Sequence: w.Producer.Sequence,
+		},
+	}
+	var err error
+	if r.SourceID, err = parseID(w.Source.TopicID); err == nil {
+		r.TargetID, err = parseID(w.Target.TopicID)
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("progress record %q: %w", key, err)
+	}
+	return r, nil
+}
+
+func hexID(id [16]byte) string {
+	if id == ([16]byte{}) {
+		return ""
+	}
+	return hex.EncodeToString(id[:])
+}
+
+func parseID(s string) (id [16]byte, err error) {
+	if s == "" {
+		return id, nil
+	}
+	if n, err := hex.Decode(id[:], []byte(s[:min(len(s), 32)])); err != nil || n != len(id) || len(s) != 32 {
+		return id, fmt.Errorf("topic id %q is not 32 hexadecimal digits", s)
+	}
+	return id, nil
+}

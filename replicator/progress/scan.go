@@ -1,0 +1,85 @@
+package progress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+// Scan describes a stretch of a target partition to look through.
+type Scan struct {
+	Link     *kafka.Link
+	Leader   int32
+	Topic    string
+	TopicID  [16]byte
+	ID       lane.ID // for the partition number
+	From, To offsets.Target
+	Producer int64
+}
+
+// Last finds the last sequence that the producer wrote in [From, To), by the
+// headers of the batches that are there. It is for brokers that forgot the
+// producer or do not tell (DescribeProducers came with Kafka 2.8).
+func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
+	size := int32(1 << 20)
+	for at := int64(s.From); at < int64(s.To); {
+		raw, err := s.fetch(ctx, at, size)
+		if err != nil {
+			return 0, false, err
+		}
+		start := at
+		for rest := raw; ; {
+			v, after, err := batch.Next(rest)
+			if errors.Is(err, batch.ErrShort) {
+				if at == start {
+					size = max(size, int32(batch.Needs(rest)))
+				}
+				break
+			}
+			if err != nil {
+				return 0, false, fmt.Errorf("target topic %q partition %d: %w", s.Topic, s.ID.Partition, err)
+			}
+			rest = after
+			at = max(at, v.LastOffset()+1)
+			if v.Magic() == 2 && v.ProducerID() == s.Producer && !v.Control() && v.LastOffset() >= int64(s.From) {
+				// The header keeps the last sequence even where compaction removed records.
+				last, found = lane.Advance(v.BaseSequence(), int64(v.LastDelta())), true
+			}
+		}
+		if len(raw) == 0 {
+			break
+		}
+	}
+	return last, found, nil
+}
+
+func (s Scan) fetch(ctx context.Context, at int64, size int32) ([]byte, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.MaxWaitMillis, req.SessionEpoch = 2*size, 100, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = s.Topic, s.TopicID
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch = s.ID.Partition, at, size, -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp, err := s.Link.Fetch(ctx, s.Leader, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, fmt.Errorf("the answer leaves out topic %q partition %d", s.Topic, s.ID.Partition)
+	}
+	got := resp.Topics[0].Partitions[0]
+	return got.RecordBatches, kerr.ErrorForCode(got.ErrorCode)
+}

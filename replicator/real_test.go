@@ -1,0 +1,136 @@
+package replicator_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/internal/kafkatest"
+	"github.com/kferry/kferry/replicator"
+)
+
+func TestMain(m *testing.M) { kafkatest.Main(m) }
+
+// pairOf is two real clusters over TLS and SCRAM.
+type pairOf struct {
+	source, target *kafkatest.Cluster
+}
+
+func realPair(t *testing.T) pairOf {
+	t.Helper()
+	o := kafkatest.Options{Security: kafkatest.SASLSSL, Users: map[string]string{"alice": "alice-secret"}}
+	source := kafkatest.Shared(t, o)
+	o.Users = map[string]string{"bob": "bob-secret"}
+	return pairOf{source, kafkatest.Shared(t, o)}
+}
+
+func (p pairOf) config(t *testing.T, topics ...string) *config.Config {
+	t.Helper()
+	return &config.Config{
+		Clusters: map[string]config.Cluster{"old": p.source.Config("old", "alice"), "new": p.target.Config("new", "bob")},
+		Flows: []config.Flow{{
+			Name: t.Name(), Source: "old", Target: "new", Topics: topics, Policy: "identity", RefreshInterval: time.Second,
+		}},
+		MemoryBudget: 256 << 20,
+	}
+}
+
+// start runs a daemon until stop is called.
+func start(t *testing.T, cfg *config.Config) (d *replicator.Daemon, stop func()) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	d, err := replicator.New(cfg, replicator.Options{Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	ended := false
+	stop = func() {
+		if ended {
+			return
+		}
+		ended = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("daemon: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return d, stop
+}
+
+func generate(t *testing.T, c *kafkatest.Cluster, user string, o datagen.Options) {
+	t.Helper()
+	cl, err := kafka.Open(c.Config("gen", user), kafka.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := datagen.Run(t.Context(), cl, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// carried waits until the lanes of topic have no lag and the target has records.
+func carried(t *testing.T, d *replicator.Daemon, topic string, lanes int) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		done, states := 0, ""
+		for _, f := range d.Status().Flows {
+			for _, l := range f.Lanes {
+				if l.Topic == topic {
+					states += fmt.Sprintf("%+v\n", l)
+					if l.Lag == 0 {
+						done++
+					}
+				}
+			}
+		}
+		if done == lanes {
+			return
+		}
+		if time.Now().After(end) || t.Context().Err() != nil {
+			t.Fatalf("not carried:\n%s", states)
+		}
+	}
+}
+
+func same(t *testing.T, p pairOf, o check.Options) check.Report {
+	t.Helper()
+	source, err := check.FromConfig(p.source.Config("old", kafkatest.AdminUser))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := check.FromConfig(p.target.Config("new", kafkatest.AdminUser))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := check.Compare(t.Context(), source, target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() {
+		t.Fatalf("%s", r)
+	}
+	t.Logf("%s", r)
+	return r
+}
+
+func TestCarries(t *testing.T) {
+	p := realPair(t)
+	topic := "pizza-" + fmt.Sprint(time.Now().UnixNano())
+	p.source.CreateTopic(t, topic, 6, nil)
+	generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 200_000, Codec: "zstd", Size: 1024})
+	d, stop := start(t, p.config(t, topic))
+	carried(t, d, topic, 6)
+	stop()
+	same(t, p, check.Options{Topic: topic})
+}

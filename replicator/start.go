@@ -1,0 +1,297 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
+)
+
+// starter finds where a number of lanes go on, with as few requests as for one,
+// and stores that before any of them sends a record: a batch whose producer id
+// nobody wrote down could not be recognised after a crash.
+type starter struct {
+	f    *flow
+	jobs []*job
+}
+
+// job is one lane's start.
+type job struct {
+	member *member
+	id     lane.ID
+	place  catalog.Place
+	stored progress.Record // its Position is where the lane is; zero Lane: nothing is known
+	late   bool            // begin at the first offset, whatever the flow's start says
+	again  bool            // send again what cannot be counted
+	seen   lane.Seen
+	plan   lane.Plan
+	err    error // *awayError: try again soon; others stop the lane
+}
+
+// awayError is a failure that time mends: a cluster or a leader is away.
+type awayError struct{ err error }
+
+func (e *awayError) Error() string { return e.err.Error() }
+func (e *awayError) Unwrap() error { return e.err }
+
+// errUnconfirmed means that the leader has records of ours that a consumer does
+// not see yet: its followers lack them, and a new leader would not have them.
+// To skip them now could lose them.
+var errUnconfirmed = errors.New("the target's replicas have not confirmed the last records yet")
+
+func newStarter(f *flow, ms []*member) *starter {
+	s := &starter{f: f}
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	for _, m := range ms {
+		j := &job{member: m, id: m.lane.ID, place: m.place, stored: m.stored, late: m.late, again: m.atLeastOnce}
+		if m.began {
+			j.stored.Position = m.lane.Snapshot().Position
+		}
+		s.jobs = append(s.jobs, j)
+	}
+	return s
+}
+
+// run fills in plan and seen, or err, of every job.
+func (s *starter) run(ctx context.Context) {
+	for _, step := range []func(context.Context) error{s.bounds, s.firstTime, s.sequences, s.save} {
+		if err := step(ctx); err != nil {
+			s.fail(&awayError{err})
+			return
+		}
+	}
+}
+
+// fail gives err to every job that has none.
+func (s *starter) fail(err error) {
+	for _, j := range s.jobs {
+		if j.err == nil {
+			j.err = err
+		}
+	}
+}
+
+// alive are the jobs without an error.
+func (s *starter) alive() (js []*job) {
+	for _, j := range s.jobs {
+		if j.err == nil {
+			js = append(js, j)
+		}
+	}
+	return js
+}
+
+// bounds reads where the logs of both sides begin and end, and checks that they
+// are the logs that progress is about.
+func (s *starter) bounds(ctx context.Context) error {
+	source := func(j *job) string { return j.id.Topic }
+	target := func(j *job) string { return j.place.TargetTopic }
+	for _, b := range []struct {
+		cl    *kafka.Cluster
+		topic func(*job) string
+		list  func(context.Context, ...string) (kadm.ListedOffsets, error)
+		set   func(*job, int64)
+	}{
+		{s.f.source, source, s.f.source.Admin().ListStartOffsets, func(j *job, o int64) { j.seen.LogStart = offsets.Source(o) }},
+		{s.f.source, source, s.f.source.Admin().ListEndOffsets, func(j *job, o int64) { j.seen.LogEnd = offsets.Source(o) }},
+		{s.f.target, target, s.f.target.Admin().ListStartOffsets, func(j *job, o int64) { j.seen.Start = offsets.Target(o) }},
+		{s.f.target, target, s.f.target.Admin().ListEndOffsets, func(j *job, o int64) { j.seen.End = offsets.Target(o) }},
+	} {
+		if err := s.list(ctx, b.cl, b.topic, b.list, b.set); err != nil {
+			return err
+		}
+	}
+	for _, j := range s.alive() {
+		j.err = j.same()
+	}
+	return nil
+}
+
+// same checks that both topics are those that the stored progress is about.
+func (j *job) same() error {
+	zero := [16]byte{}
+	const remedy = `to start it over, forget its stored progress: see "To forget a lane" in docs/progress.md`
+	if old := j.stored.SourceID; old != zero && j.place.SourceID != zero && old != j.place.SourceID {
+		return fmt.Errorf("source topic %q was deleted and made anew; %s", j.id.Topic, remedy)
+	}
+	if old := j.stored.TargetID; old != zero && j.place.TargetID != zero && old != j.place.TargetID {
+		return fmt.Errorf("target topic %q was deleted and made anew; %s", j.place.TargetTopic, remedy)
+	}
+	if old := j.stored.TargetTopic; old != "" && old != j.place.TargetTopic {
+		return fmt.Errorf("stored progress is for target topic %q, the flow's policy now says %q: give the flow another name to start over, or restore the policy",
+			old, j.place.TargetTopic)
+	}
+	return nil
+}
+
+type lister func(context.Context, ...string) (kadm.ListedOffsets, error)
+
+// list asks one kind of offset for all living jobs.
+func (s *starter) list(ctx context.Context, cl *kafka.Cluster, topic func(*job) string, list lister, set func(*job, int64)) error {
+	topics := kadm.TopicsSet{}
+	jobs := s.alive()
+	for _, j := range jobs {
+		topics.Add(topic(j), j.id.Partition)
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	got, err := list(ctx, topics.Topics()...)
+	if err != nil && len(got) == 0 {
+		return kafka.Explain(cl.Alias(), err)
+	}
+	for _, j := range jobs {
+		o, ok := got.Lookup(topic(j), j.id.Partition)
+		switch {
+		case !ok && err != nil:
+			j.err = &awayError{kafka.Explain(cl.Alias(), err)}
+		case !ok:
+			j.err = &awayError{fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", cl.Alias(), topic(j), j.id.Partition)}
+		case o.Err != nil:
+			j.err = offsetError(cl.Alias(), topic(j), j.id.Partition, o.Err)
+		default:
+			set(j, o.Offset)
+		}
+	}
+	return nil
+}
+
+func offsetError(alias, topic string, partition int32, err error) error {
+	wrapped := fmt.Errorf("topic %q partition %d: %w", topic, partition, kafka.Explain(alias, err))
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return fmt.Errorf("%w: allow our user to Read and Describe it", wrapped)
+	}
+	return &awayError{wrapped}
+}
+
+// firstTime gives lanes without progress their first position. The flow's start
+// is for the topics that it finds when it begins; a topic or partition that
+// appears later is carried from its first record, or what was written before
+// it was noticed would be left out.
+func (s *starter) firstTime(ctx context.Context) error {
+	var fresh []*job
+	for _, j := range s.alive() {
+		if j.stored.Lane.Topic != "" {
+			continue
+		}
+		j.stored = progress.Record{Lane: j.id, TargetTopic: j.place.TargetTopic, SourceID: j.place.SourceID, TargetID: j.place.TargetID}
+		p := &j.stored.Position
+		p.Producer, p.Epoch, p.Target = s.f.producer.ProducerID, s.f.producer.ProducerEpoch, j.seen.End
+		p.Source = j.seen.LogStart
+		if s.f.cfg.Start.Kind == config.StartLatest && !j.late {
+			p.Source = j.seen.LogEnd
+		}
+		if !j.late {
+			fresh = append(fresh, j)
+		}
+	}
+	if s.f.cfg.Start.Kind != config.StartTime || len(fresh) == 0 {
+		return nil
+	}
+	at := s.f.cfg.Start.Time.UnixMilli()
+	sub := &starter{f: s.f, jobs: fresh}
+	return sub.list(ctx, s.f.source, func(j *job) string { return j.id.Topic },
+		func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return s.f.source.Admin().ListOffsetsAfterMilli(ctx, at, topics...)
+		},
+		func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) })
+}
+
+// sequences asks the target what it has of ours and derives the plans.
+func (s *starter) sequences(ctx context.Context) error {
+	set := kadm.TopicsSet{}
+	for _, j := range s.alive() {
+		set.Add(j.place.TargetTopic, j.id.Partition)
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	// A target that does not tell (before Kafka 2.8, or not allowed) leaves the
+	// reading of its log, which resolve does.
+	described, _ := s.f.target.Admin().DescribeProducers(ctx, set)
+	for _, j := range s.alive() {
+		if p, ok := described[j.place.TargetTopic].Partitions[j.id.Partition]; ok && p.Err == nil {
+			if ours, ok := p.ActiveProducers[j.stored.Position.Producer]; ok && ours.LastSequence >= 0 {
+				j.seen.Known, j.seen.Last = true, ours.LastSequence
+			}
+		}
+		j.plan, j.err = s.resolve(ctx, j)
+	}
+	return nil
+}
+
+// resolve derives one plan.
+func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
+	plan, err := lane.Resume(j.stored.Position, j.seen)
+	if errors.Is(err, lane.ErrForgotten) || err == nil && plan.Skip+plan.Twice > 0 {
+		if err := s.confirm(ctx, j); err != nil {
+			return plan, &awayError{err}
+		}
+		plan, err = lane.Resume(j.stored.Position, j.seen)
+	}
+	var truncated *lane.TruncatedError
+	var lost *lane.LostTargetError
+	switch {
+	case errors.As(err, &truncated), errors.As(err, &lost):
+		return plan, fmt.Errorf(`%w; to start it over, forget its stored progress: see "To forget a lane" in docs/progress.md`, err)
+	case err == nil && j.again:
+		return plan.AtLeastOnce(), nil
+	}
+	return plan, err
+}
+
+// confirm reads back what the target wrote since progress was stored. A
+// consumer is shown what all replicas have, so it settles both doubts: whether
+// records that the leader counts are safe, and what a broker that forgot the
+// producer has of ours.
+func (s *starter) confirm(ctx context.Context, j *job) error {
+	pos := j.stored.Position
+	last, found, err := progress.Scan{
+		Link: s.f.target.Links()[0], Leader: j.place.TargetLeader, Topic: j.place.TargetTopic, TopicID: j.place.TargetID, ID: j.id,
+		From: max(pos.Target, j.seen.Start), To: j.seen.End, Producer: pos.Producer,
+	}.Last(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading back the end of target topic %q partition %d: %w", j.place.TargetTopic, j.id.Partition, kafka.Explain(s.f.target.Alias(), err))
+	case !j.seen.Known && found:
+		j.seen.Known, j.seen.Last = true, last
+	case !j.seen.Known:
+		j.seen.End = pos.Target // what was written since is not ours
+	case j.seen.Start <= pos.Target && (!found || last != j.seen.Last):
+		return errUnconfirmed
+	}
+	return nil
+}
+
+// save stores the plans' positions.
+func (s *starter) save(ctx context.Context) error {
+	s.f.saving.Lock()
+	defer s.f.saving.Unlock()
+	var out []progress.Record
+	jobs := s.alive()
+	for _, j := range jobs {
+		j.stored.Position = j.plan.Position
+		if j.member.stored != j.stored {
+			j.stored.At = time.Now()
+			out = append(out, j.stored)
+		}
+	}
+	if err := s.f.store.Save(ctx, out); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		j.member.stored = j.stored
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package replicator
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+// Status is the daemon at one moment.
+type Status struct{ Flows []FlowStatus }
+
+// FlowStatus is one flow; its lanes are sorted by topic and partition.
+type FlowStatus struct {
+	Name, Source, Target string // cluster aliases
+	Lanes                []LaneStatus
+}
+
+// LaneStatus is one lane.
+type LaneStatus struct {
+	Topic, TargetTopic string
+	Partition          int32
+	State, Reason      string
+	Records, Bytes     int64   // carried since the start
+	Lag                int64   // source offsets that the target lacks; -1: not known yet
+	LagSeconds         float64 // age of the oldest of them; 0 where Lag is
+}
+
+// Status describes every lane.
+func (d *Daemon) Status() Status {
+	var s Status
+	for _, f := range d.flows {
+		fs := FlowStatus{Name: f.cfg.Name, Source: f.source.Alias(), Target: f.target.Alias()}
+		now := time.Now()
+		for _, m := range f.members() {
+			fs.Lanes = append(fs.Lanes, laneStatus(m, now))
+		}
+		slices.SortFunc(fs.Lanes, func(a, b LaneStatus) int {
+			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+		})
+		s.Flows = append(s.Flows, fs)
+	}
+	return s
+}
+
+func laneStatus(m *member, now time.Time) LaneStatus {
+	s := m.lane.Snapshot()
+	return LaneStatus{
+		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
+		State: shown(s).String(), Reason: s.Reason, Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
+	}
+}
+
+// shown is the state as users see it: a lane whose source is away still sends
+// what it holds, but it waits.
+func shown(s lane.Snapshot) lane.State {
+	if s.State == lane.Running && s.Reason != "" {
+		return lane.Waiting
+	}
+	return s.State
+}
+
+// lagSeconds is the age of the oldest record that the target lacks. Where none
+// of them was fetched yet it is the age of the newest that the target has,
+// which cannot be less; where nothing was carried yet it is 0.
+func lagSeconds(s lane.Snapshot, now time.Time) float64 {
+	at := s.Oldest
+	if at == 0 {
+		at = s.Last
+	}
+	if s.Lag <= 0 || at <= 0 {
+		return 0
+	}
+	return max(0, now.Sub(time.UnixMilli(at)).Seconds())
+}
