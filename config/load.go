@@ -1,0 +1,141 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+)
+
+// maxFile bounds what is read of any file that the configuration consists of, in bytes.
+const maxFile = 1 << 20
+
+// delimiter joins key paths inside koanf. An alias may contain a dot.
+const delimiter = "\x00"
+
+// Load reads the file at path, then the environment, then the overrides, and
+// checks the result. An error is of type Errors and has every problem found.
+func Load(path string, o LoadOptions) (*Config, error) {
+	b, err := readAll(path)
+	if err != nil {
+		return nil, Errors{{File: path, Problem: "cannot be read: " + reason(err)}}
+	}
+	return parse(path, b, o)
+}
+
+// parse is Load for content that is in memory; path says where it would be.
+func parse(path string, content []byte, o LoadOptions) (*Config, error) {
+	l := &layers{report: newReport(path), environ: environment(o.Environ)}
+	file, ok := l.readFile(content)
+	if !ok {
+		return nil, l.err()
+	}
+	ko := koanf.New(delimiter)
+	l.merge(ko, defaultsFor(file, configType))
+	l.merge(ko, file)
+	l.merge(ko, l.readEnvironment(file))
+	l.merge(ko, l.readOverrides(file, o.Overrides))
+	cfg := &Config{}
+	l.decode(ko.Raw(), reflect.ValueOf(cfg).Elem(), nil)
+	validate(l.report, cfg, path)
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// layers turns each source of settings into a tree of the same form: maps by
+// key, text for single values and lists of text.
+type layers struct {
+	*report
+	environ map[string]string
+	nodes   int // YAML nodes visited, aliases as often as they are used
+}
+
+func (l *layers) merge(ko *koanf.Koanf, tree map[string]any) {
+	for alias := range branch(tree, "clusters") {
+		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "sasl"})
+	}
+	// confmap only copies: it has no way to fail.
+	_ = ko.Load(confmap.Provider(tree, ""), nil)
+}
+
+// replaceTwin drops the password that a lower layer gave as a file when this
+// layer gives it as text, and the other way round. Both in one layer stay, and
+// are an error.
+func (l *layers) replaceTwin(ko *koanf.Koanf, tree map[string]any, sasl keyPath) {
+	given := branch(branch(branch(tree, sasl[0]), sasl[1]), sasl[2])
+	_, text := given["password"]
+	_, file := given["password_file"]
+	if text == file {
+		return
+	}
+	other := sasl.child("password")
+	if text {
+		other = sasl.child("password_file")
+	}
+	ko.Delete(other.join())
+	delete(l.origins, other.String())
+}
+
+// defaultsFor gives the defaults of the fixed keys and of each cluster and flow in tree.
+func defaultsFor(tree map[string]any, t reflect.Type) map[string]any {
+	out := map[string]any{}
+	for _, f := range fieldsOf(t) {
+		switch shapeOf(f.typ) {
+		case scalar:
+			if f.defaults {
+				out[f.key] = f.fallback
+			}
+		case table:
+			out[f.key] = defaultsFor(branch(tree, f.key), f.typ)
+		case named, tables:
+			each := map[string]any{}
+			for key := range branch(tree, f.key) {
+				each[key] = defaultsFor(branch(branch(tree, f.key), key), f.typ.Elem())
+			}
+			out[f.key] = each
+		case list: // lists start empty
+		}
+	}
+	return out
+}
+
+// put sets the value at p, with the maps above it.
+func put(tree map[string]any, p keyPath, value any) {
+	for _, segment := range p[:len(p)-1] {
+		next, ok := tree[segment].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			tree[segment] = next
+		}
+		tree = next
+	}
+	tree[p[len(p)-1]] = value
+}
+
+// readAll reads a file of at most maxFile bytes.
+func readAll(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = errors.New("it is larger than 1 MiB")
+	}
+	return b, err
+}
+
+// reason is err without the operation and path that the message names anyway.
+func reason(err error) string {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return err.Error()
+}

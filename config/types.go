@@ -1,0 +1,125 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is the whole of a configuration file after defaults, environment and
+// overrides. One that Load returned is valid; nothing changes it afterwards.
+type Config struct {
+	Clusters     map[string]Cluster `koanf:"clusters"` // by alias
+	Flows        []Flow             `koanf:"flows"`
+	HTTP         HTTP               `koanf:"http"`
+	Log          Log                `koanf:"log"`
+	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
+}
+
+// HTTP is the listener of /metrics, /healthz and /readyz.
+type HTTP struct {
+	Listen string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `koanf:"level" default:"info" choices:"debug info warn error"`
+	Format string `koanf:"format" default:"auto" choices:"auto text json"` // auto = text on a terminal
+}
+
+// Cluster is one Kafka cluster and how to reach it.
+type Cluster struct {
+	Alias            string   `koanf:"-"` // the key under clusters
+	BootstrapServers []string `koanf:"bootstrap_servers"`
+	ClientID         string   `koanf:"client_id" default:"kferry"`
+	Connections      int      `koanf:"connections" default:"1" limits:"1..16"` // parallel links per broker
+	TLS              TLS      `koanf:"tls"`
+	SASL             SASL     `koanf:"sasl"`
+}
+
+// TLS is plaintext when Enabled is false. File names are absolute or relative
+// to the working directory: Load has joined them to the folder of the file.
+type TLS struct {
+	Enabled            bool   `koanf:"enabled" default:"false"`
+	CAFile             string `koanf:"ca_file"`   // PEM; "" = the system's roots
+	CertFile           string `koanf:"cert_file"` // PEM; set if and only if KeyFile is
+	KeyFile            string `koanf:"key_file"`
+	ServerName         string `koanf:"server_name"` // "" = the host name dialled
+	InsecureSkipVerify bool   `koanf:"insecure_skip_verify" default:"false"`
+}
+
+// SASL is absent when Mechanism is "". Load puts the content of PasswordFile
+// into Password.
+type SASL struct {
+	Mechanism    string `koanf:"mechanism" choices:"PLAIN SCRAM-SHA-256 SCRAM-SHA-512"`
+	Username     string `koanf:"username"`
+	Password     Secret `koanf:"password"`
+	PasswordFile string `koanf:"password_file"`
+}
+
+// Flow is one direction between two clusters.
+type Flow struct {
+	Name              string        `koanf:"name"` // default "<source>-<target>"; unique; names progress topic and group
+	Source            string        `koanf:"source"`
+	Target            string        `koanf:"target"`
+	Topics            []string      `koanf:"topics"` // Go regular expressions or names, whole match
+	TopicsExclude     []string      `koanf:"topics_exclude"`
+	Policy            string        `koanf:"policy" default:"identity" choices:"identity default"`
+	Prefix            string        `koanf:"prefix"`
+	Suffix            string        `koanf:"suffix"`
+	Separator         string        `koanf:"separator" default:"."`
+	StripPrefix       string        `koanf:"strip_prefix"`
+	Start             Start         `koanf:"start" default:"earliest"` // for lanes without progress
+	RefreshInterval   time.Duration `koanf:"refresh_interval" default:"5s" limits:"100ms..24h"`
+	ReplicationFactor int16         `koanf:"replication_factor" default:"0" limits:"0..32767"` // of topics we create; 0 = the target's default
+	ConfigExclude     []string      `koanf:"config_exclude"`                                   // names of topic settings
+}
+
+// StartKind tells the three ways to begin a lane that has no progress.
+type StartKind int8
+
+// The kinds of Start.
+const (
+	StartEarliest StartKind = iota
+	StartLatest
+	StartTime
+)
+
+// Start is where a lane without progress begins.
+type Start struct {
+	Kind StartKind
+	Time time.Time // for StartTime only: the first record at or after it
+}
+
+// String gives the form that the configuration file takes.
+func (s Start) String() string {
+	switch s.Kind {
+	case StartEarliest:
+		return "earliest"
+	case StartLatest:
+		return "latest"
+	default:
+		return s.Time.Format(time.RFC3339Nano)
+	}
+}
+
+// Bytes is a size in bytes.
+type Bytes int64
+
+// String gives the largest binary unit that divides b: 256MiB, 1000000B.
+func (b Bytes) String() string {
+	for _, u := range []struct {
+		name string
+		size Bytes
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if b != 0 && b%u.size == 0 {
+			return fmt.Sprintf("%d%s", b/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", int64(b))
+}
+
+// LoadOptions are the layers above the file.
+type LoadOptions struct {
+	Environ   []string          // NAME=value as from os.Environ; for KFERRY_ variables and ${NAME}
+	Overrides map[string]string // key path (log.level, flows[0].start) to value, from flags
+}
