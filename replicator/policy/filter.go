@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Filter chooses source topics. It is immutable and safe for concurrent use; the
+// zero Filter matches nothing.
+type Filter struct {
+	include, exclude []*regexp.Regexp
+}
+
+// NewFilter takes Go regular expressions that must match a whole name. A plain
+// topic name is one that matches itself: of the characters of names only the dot
+// means something in a regular expression, and it also matches a dot.
+func NewFilter(include, exclude []string) (Filter, error) {
+	in, err := compileAll(include)
+	if err != nil {
+		return Filter{}, err
+	}
+	out, err := compileAll(exclude)
+	return Filter{include: in, exclude: out}, err
+}
+
+// Match reports whether a source topic is to be copied: some include matches, no
+// exclude does, and it is not Internal.
+func (f Filter) Match(topic string) bool {
+	return !Internal(topic) && matchAny(f.include, topic) && !matchAny(f.exclude, topic)
+}
+
+func matchAny(res []*regexp.Regexp, topic string) bool {
+	for _, re := range res {
+		if re.MatchString(topic) {
+			return true
+		}
+	}
+	return false
+}
+
+func compileAll(patterns []string) ([]*regexp.Regexp, error) {
+	res := make([]*regexp.Regexp, 0, len(patterns))
+	for _, p := range patterns {
+		// Alone first: "a)(?:b" is broken but would compile inside the anchors.
+		if _, err := regexp.Compile(p); err != nil {
+			return nil, fmt.Errorf("topic pattern %q: %w", p, err)
+		}
+		re, err := regexp.Compile("^(?:" + p + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("topic pattern %q: %w", p, err)
+		}
+		res = append(res, re)
+	}
+	return res, nil
+}
+
+// Internal reports whether a topic belongs to the machinery of a cluster, of
+// MirrorMaker 2 or of kferry. Such topics are never copied, whatever the filter
+// says. Other names that end in "internal" are the user's.
+func Internal(topic string) bool {
+	switch {
+	case strings.HasPrefix(topic, "__"), strings.HasPrefix(topic, "."):
+		return true
+	case strings.HasPrefix(topic, "mm2") && (strings.HasSuffix(topic, ".internal") || strings.HasSuffix(topic, "-internal")):
+		return true
+	case strings.HasPrefix(topic, "kferry.") && strings.HasSuffix(topic, ".progress") && len(topic) > len("kferry..progress"):
+		return true
+	}
+	return separated(topic)
+}
+
+// separated finds the two internal topics of MirrorMaker 2 that follow its
+// separator setting, for any separator: <alias>S checkpoints S internal and
+// mm2-offset-syncs S <alias> S internal (without the blanks).
+func separated(topic string) bool {
+	front, ok := strings.CutSuffix(topic, "internal")
+	if !ok {
+		return false
+	}
+	bare := strings.TrimRight(front, separatorChars)
+	sep := front[len(bare):]
+	if sep == "" {
+		return false
+	}
+	if alias, ok := strings.CutSuffix(bare, sep+"checkpoints"); ok {
+		return alias != ""
+	}
+	alias, ok := strings.CutPrefix(bare, "mm2-offset-syncs"+sep)
+	return ok && alias != ""
+}
+
+const separatorChars = "._-"
