@@ -1,0 +1,217 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/config"
+)
+
+const (
+	// One fetch response, in bytes. A response holds at least one whole batch
+	// however large, so this also bounds the largest batch that can be carried.
+	maxReadBytes = 256 << 20
+	// Below the ten minutes after which brokers, and the six after which cloud
+	// load balancers, drop an idle connection; above kgo's 30 s, which would
+	// make a quiet lane pay a new TLS and SCRAM handshake for each batch.
+	connIdle = 5 * time.Minute
+	// kgo retries what may be sent twice (metadata, offsets, configs) this long.
+	retryTimeout = 30 * time.Second
+	// kgo answers from metadata up to this old, and refreshes it at most this
+	// often. Its default of 5 s would hide a topic made a moment ago.
+	metadataMinAge = 50 * time.Millisecond
+	// kgo's pauses between its own retries: short at first, since what we wait
+	// for at a start (a leader of a new topic) takes tens of milliseconds.
+	leastRetryPause, mostRetryPause = 25 * time.Millisecond, 2 * time.Second
+)
+
+// Options are the parts of a cluster that do not come from the configuration.
+type Options struct {
+	Logger    *slog.Logger // nil discards
+	Hooks     []kgo.Hook   // on all clients of the cluster, links included
+	Dialer    DialFunc     // nil = net.Dialer; TLS goes on top of what it returns
+	ExtraOpts []kgo.Opt    // for tests; after all others, so these win
+}
+
+// Cluster is one Kafka cluster: a client for administration and the links for
+// records. Nothing here writes to it by itself: no topic is created by asking
+// for it, no client metrics are pushed, no group is joined. Safe for concurrent use.
+type Cluster struct {
+	cfg    config.Cluster
+	opts   []kgo.Opt // of every client; SASL is in auth
+	auth   []kgo.Opt
+	client *kgo.Client
+	admin  *kadm.Client
+	links  []*Link
+}
+
+// Open prepares the clients of cfg. It does not dial; it fails for a
+// configuration that cannot work: an unreadable certificate, an unknown
+// mechanism, no bootstrap server.
+func Open(cfg config.Cluster, o Options) (*Cluster, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	log = log.With("cluster", cfg.Alias)
+	c := &Cluster{cfg: cfg}
+	if err := c.configure(o, log); err != nil {
+		return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
+	}
+	n := max(cfg.Connections, 1)
+	for i := range n + 1 {
+		cl, err := kgo.NewClient(slices.Concat(c.opts, c.auth)...)
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
+		}
+		if i == 0 {
+			c.client, c.admin = cl, kadm.NewClient(cl)
+			continue
+		}
+		c.links = append(c.links, &Link{client: cl})
+	}
+	return c, nil
+}
+
+func (c *Cluster) configure(o Options, log *slog.Logger) error {
+	if len(c.cfg.BootstrapServers) == 0 {
+		return errors.New("bootstrap_servers is empty: name at least one host:port")
+	}
+	d, err := newDialer(c.cfg.TLS, o.Dialer, log)
+	if err != nil {
+		return err
+	}
+	m, err := newMechanism(c.cfg.SASL, log)
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		c.auth = append(c.auth, kgo.SASL(m))
+	}
+	c.opts = []kgo.Opt{
+		kgo.SeedBrokers(c.cfg.BootstrapServers...),
+		kgo.ClientID(c.cfg.ClientID),
+		kgo.WithLogger(&kgoLogger{log}),
+		kgo.WithHooks(o.Hooks...),
+		kgo.Dialer(d.open),
+		kgo.ConnIdleTimeout(connIdle),
+		kgo.RetryTimeout(retryTimeout),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.RetryBackoffFn(func(fails int) time.Duration {
+			return min(leastRetryPause<<min(fails, 10), mostRetryPause)
+		}),
+		kgo.ProducerLinger(0), // only progress goes through kgo's producer, in one call
+		kgo.BrokerMaxReadBytes(maxReadBytes),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.DisableClientMetrics(),
+	}
+	c.opts = append(c.opts, o.ExtraOpts...)
+	return nil
+}
+
+// Alias is the cluster's name in the configuration.
+func (c *Cluster) Alias() string { return c.cfg.Alias }
+
+// Client is for everything but the records of lanes: metadata, offsets,
+// configs, the group and the progress topic.
+func (c *Cluster) Client() *kgo.Client { return c.client }
+
+// Admin is Client with kadm's methods.
+func (c *Cluster) Admin() *kadm.Client { return c.admin }
+
+// Links returns the parallel links, as many as connections are configured.
+func (c *Cluster) Links() []*Link { return c.links }
+
+// Ping asks one bootstrap server after the other for the cluster's brokers and
+// returns nil with the first answer. Nothing is retried, so a wrong password is
+// tried once per server; a server that drops packets costs ten seconds. The
+// error is an *Error: the first fatal one, otherwise the first server's.
+func (c *Cluster) Ping(ctx context.Context) error {
+	var first *Error
+	for i, seed := range c.client.SeedBrokers() {
+		err := c.ping(ctx, seed, i)
+		if err == nil {
+			return nil
+		}
+		if first == nil || err.Fatal && !first.Fatal {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return first
+}
+
+// ping asks the bootstrap server number i.
+func (c *Cluster) ping(ctx context.Context, seed *kgo.Broker, i int) *Error {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none; nil would be all
+	_, err := seed.Request(ctx, req)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, kerr.UnsupportedSaslMechanism) {
+		err = &mechanismError{asked: c.cfg.SASL.Mechanism, offered: c.mechanisms(ctx, i), err: err}
+	}
+	e := explain(c.cfg.Alias, err)
+	if e.Addr == "" {
+		e.Addr = c.cfg.BootstrapServers[i]
+	}
+	return e
+}
+
+// mechanisms asks the bootstrap server number i what SASL mechanisms it offers,
+// by a handshake for one that exists nowhere; nil when that fails as well.
+func (c *Cluster) mechanisms(ctx context.Context, i int) []string {
+	cl, err := kgo.NewClient(c.opts...)
+	if err != nil {
+		return nil
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrSASLHandshakeRequest()
+	req.Mechanism = "NONE"
+	resp, err := cl.SeedBrokers()[i].Request(ctx, req)
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(slices.Values(resp.(*kmsg.SASLHandshakeResponse).SupportedMechanisms))
+}
+
+// Close ends all connections; requests in flight fail with context.Canceled.
+func (c *Cluster) Close() {
+	for _, l := range c.links {
+		l.client.Close()
+	}
+	if c.client != nil {
+		c.client.Close()
+	}
+}
+
+// kgoLogger lets kgo's messages through at debug level only: a client repeats
+// them for every retry, and the daemon reports an outage once, in its own words.
+type kgoLogger struct{ log *slog.Logger }
+
+func (l *kgoLogger) Level() kgo.LogLevel {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelDebug
+	}
+	return kgo.LogLevelNone
+}
+
+func (l *kgoLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	l.log.With(keyvals...).Debug("kgo: "+msg, "kgo_level", level.String())
+}
