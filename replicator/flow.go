@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,14 +84,6 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
-	var exclude []*regexp.Regexp
-	for _, x := range cfg.ConfigExclude {
-		re, err := regexp.Compile("^(?:" + x + ")$")
-		if err != nil {
-			return nil, fmt.Errorf("flow %q: config_exclude: %w", cfg.Name, err)
-		}
-		exclude = append(exclude, re)
-	}
 	f := &flow{
 		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, policy: pol, budget: b, siblings: siblings, metrics: m,
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1),
@@ -100,7 +91,7 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 	}
 	f.outages = newOutages(f.log)
 	f.catalog = catalog.New(catalog.Options{
-		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: exclude, ReplicationFactor: cfg.ReplicationFactor,
+		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, ReplicationFactor: cfg.ReplicationFactor,
 	})
 	f.helm = newHelm(f)
 	return f, nil
@@ -108,6 +99,10 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 
 // run carries until ctx ends, drains and stores progress.
 func (f *flow) run(ctx context.Context) error {
+	var steering sync.WaitGroup
+	defer steering.Wait()
+	// Topics are read while progress is; the helm takes what it is posted later.
+	steering.Go(func() { f.readCatalog(ctx) })
 	records := f.open(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -119,9 +114,7 @@ func (f *flow) run(ctx context.Context) error {
 	steer, endSteer := context.WithCancel(io)
 	defer endSteer()
 	f.io, f.fetchCtx, f.sendCtx = io, ctx, steer
-	var steering sync.WaitGroup
 	steering.Go(func() { f.helm.run(steer, records) })
-	steering.Go(func() { f.readCatalog(ctx) })
 	steering.Go(func() { f.storeLoop(steer) })
 
 	<-ctx.Done()

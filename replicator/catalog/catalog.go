@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,8 +29,8 @@ type Options struct {
 	Source, Target    *kafka.Cluster
 	Filter            policy.Filter
 	Policy            policy.Policy
-	Exclude           []*regexp.Regexp // settings not copied, besides the built-in list
-	ReplicationFactor int16            // of topics we make; 0: the target's default
+	Exclude           []string // settings not copied, besides the built-in list
+	ReplicationFactor int16    // of topics we make; 0: the target's default
 }
 
 // Place is where a lane's two partitions are, and what limits them.

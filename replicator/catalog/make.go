@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -45,18 +44,15 @@ var excluded = []string{
 // source topic itself but for the excluded ones, and a limit on the size of
 // batches that is above Kafka's default wherever it was set, without which
 // large batches would be refused.
-func carried(source map[string]setting, exclude []*regexp.Regexp) map[string]*string {
+func carried(source map[string]setting, exclude []string) map[string]*string {
 	out := map[string]*string{}
-	mayNot := func(key string) bool {
-		return slices.ContainsFunc(exclude, func(re *regexp.Regexp) bool { return re.MatchString(key) })
-	}
 	for k, s := range source {
-		if s.own && !slices.Contains(excluded, k) && !mayNot(k) {
+		if s.own && !slices.Contains(excluded, k) && !slices.Contains(exclude, k) {
 			out[k] = kadm.StringPtr(s.Value)
 		}
 	}
 	const limit = "max.message.bytes"
-	if n, err := strconv.Atoi(source[limit].Value); err == nil && n > defaultMaxMessage && !mayNot(limit) {
+	if n, err := strconv.Atoi(source[limit].Value); err == nil && n > defaultMaxMessage && !slices.Contains(exclude, limit) {
 		out[limit] = kadm.StringPtr(source[limit].Value)
 	}
 	return out

@@ -23,6 +23,7 @@ const Slots = 24
 type Store struct {
 	cl    *kafka.Cluster
 	topic string
+	empty bool // we made the topic just now: there is nothing to load
 }
 
 // Topic is the name of the progress topic of a flow.
@@ -47,6 +48,7 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 		return nil, fmt.Errorf("cannot make the progress topic %q on the target %q: %w: allow our user to, or make it by hand with cleanup.policy=compact and %d partitions",
 			s.topic, cl.Alias(), err, Slots)
 	}
+	s.empty = err == nil
 	return s, nil
 }
 
@@ -69,6 +71,9 @@ func (s *Store) compacted(ctx context.Context) error {
 
 // Load reads the whole topic: the last record of every lane.
 func (s *Store) Load(ctx context.Context) (map[lane.ID]Record, error) {
+	if s.empty {
+		return map[lane.ID]Record{}, nil
+	}
 	ends, err := s.ends(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
