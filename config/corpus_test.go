@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,8 @@ func TestBadFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg, err := Load(file, LoadOptions{})
-			list, ok := err.(Errors)
+			var list Errors
+			ok := errors.As(err, &list)
 			if cfg != nil || !ok {
 				t.Fatalf("got %v, %T %v, want Errors alone", cfg, err, err)
 			}

@@ -161,7 +161,7 @@ func (l *layers) mapping(n *yaml.Node, t reflect.Type, at keyPath) map[string]an
 	out := map[string]any{}
 	for _, kv := range l.pairs(n, at, 0) {
 		p := at.child(kv.key)
-		next := t
+		var next reflect.Type
 		if shapeOf(t) == named {
 			next = t.Elem()
 		} else if f, ok := fieldOf(t, kv.key); ok {

@@ -180,15 +180,15 @@ func (f *Flow) targetName(topic string) string {
 	return f.head() + strings.TrimPrefix(topic, f.StripPrefix) + f.Suffix
 }
 
-func (s soundFlow) copies(topic string) bool {
-	return s.include.MatchString(topic) && !s.exclude.MatchString(topic)
+func (f soundFlow) copies(topic string) bool {
+	return f.include.MatchString(topic) && !f.exclude.MatchString(topic)
 }
 
 // literals are the topics that a flow's plain names were written for and that it copies.
-func (s soundFlow) literals() []string {
+func (f soundFlow) literals() []string {
 	var out []string
-	for _, g := range s.reads {
-		if s.copies(g.name()) {
+	for _, g := range f.reads {
+		if f.copies(g.name()) {
 			out = append(out, g.name())
 		}
 	}

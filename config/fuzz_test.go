@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,7 +30,8 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
-		list, ok := err.(Errors)
+		var list Errors
+		ok := errors.As(err, &list)
 		if !ok || len(list) == 0 || c != nil {
 			t.Fatalf("got %v and %T %v", c, err, err)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,7 +32,8 @@ func load(t *testing.T, content string, o LoadOptions) *Config {
 func wantErrors(t *testing.T, content string, o LoadOptions, want ...string) {
 	t.Helper()
 	c, err := parse("testdata/x.yaml", []byte(content), o)
-	list, _ := err.(Errors)
+	var list Errors
+	errors.As(err, &list)
 	if c != nil || len(list) != len(want) {
 		t.Fatalf("got %v and %d errors, want %d:\n%v", c, len(list), len(want), err)
 	}

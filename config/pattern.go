@@ -39,8 +39,10 @@ func whole(pattern string) string { return "^(?:(?:" + pattern + "))$" }
 
 // scanPattern goes over a pattern once, element by element.
 func scanPattern(p string) (problem string) {
-	for n := 0; p != "" && problem == ""; p = p[min(n, len(p)):] {
+	for p != "" && problem == "" {
+		var n int
 		n, problem = scanElement(p)
+		p = p[min(n, len(p)):]
 	}
 	return problem
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 const redacted = "[redacted]"
@@ -35,9 +34,6 @@ func (s Secret) Format(f fmt.State, verb rune) {
 	}
 	_, _ = io.WriteString(f, s.String())
 }
-
-// LogValue covers handlers that look at a slog.Value alone.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText covers JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
