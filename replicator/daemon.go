@@ -114,7 +114,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // reach waits until the cluster answers.
 func (d *Daemon) reach(ctx context.Context, c *kafka.Cluster) error {
-	down := newOutages(d.log.With("cluster", c.Alias()))
+	down := newOutages(d.log.With("cluster", c.Alias()), 0)
 	for wait := time.Second; ; wait = min(wait*2, 15*time.Second) {
 		err := c.Ping(ctx)
 		if ctx.Err() != nil {

@@ -32,7 +32,7 @@ const (
 	// What a lane may hold before it fetches no more, in bytes.
 	leastShare, mostShare = 64 << 10, 8 << 20
 	// Backoff of a lane that failed, and of a lane that was stopped.
-	leastBackoff, mostBackoff = 100 * time.Millisecond, 5 * time.Second
+	leastBackoff, mostBackoff = 100 * time.Millisecond, 2 * time.Second
 	stoppedRetry              = 30 * time.Second
 )
 
@@ -89,7 +89,7 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
-	f.outages = newOutages(f.log)
+	f.outages = newOutages(f.log, outageGrace)
 	f.catalog = catalog.New(catalog.Options{
 		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, ReplicationFactor: cfg.ReplicationFactor,
 	})
@@ -349,7 +349,7 @@ func (f *flow) fetcher(at link) *fetch.Fetcher {
 		},
 	})
 	f.fetchers[at] = x
-	f.work.Go(func() { x.Run(f.fetchCtx, f.io) })
+	f.work.Go(func() { x.Run(f.fetchCtx, f.sendCtx) })
 	return x
 }
 

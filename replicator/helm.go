@@ -3,23 +3,16 @@ package replicator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/fetch"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/produce"
 	"github.com/kferry/kferry/replicator/progress"
-	"github.com/kferry/kferry/replicator/recode"
 )
-
-// A batch that the target calls corrupt is fetched again so many times before
-// the damage must be on the source's disk.
-const corruptAfter = 5
 
 // member is a lane and what the helm knows about it. Only the helm's goroutine
 // touches it, but for stored.
@@ -41,11 +34,11 @@ type member struct {
 	drained                       func() // all that the lane holds must be acknowledged first
 	due                           time.Time
 
-	tries       int       // failures in a row
-	homed       time.Time // since when all is well, if it is
-	limit       int       // of a batch, where the target takes less than its settings say; 0: they hold
-	atLeastOnce bool      // the records to skip could not be counted
-	corrupt     int       // refusals of the batch at corruptAt for its checksum
+	tries       int            // failures since the lane last got on
+	failedAt    offsets.Source // where it was at the last of them
+	limit       int            // of a batch, where the target takes less than its settings say; 0: they hold
+	atLeastOnce bool           // the records to skip could not be counted
+	corrupt     int            // refusals of the batch at corruptAt for its checksum
 	corruptAt   offsets.Source
 	said        string // the reason of the last stop in the log
 }
@@ -63,12 +56,13 @@ type helm struct {
 	records  map[lane.ID]progress.Record // of lanes not seen yet
 	topics   map[string]bool             // with stored progress when the flow began
 	pending  map[*member]bool            // with something to do
+	ailing   map[*member]string          // waiting for an error code to go away; the outage it is part of
 	starting bool                        // a starter is at work
 	seenOnce bool                        // the catalog was read
 }
 
 func newHelm(f *flow) *helm {
-	return &helm{f: f, wake: make(chan struct{}, 1), topics: map[string]bool{}, pending: map[*member]bool{}}
+	return &helm{f: f, wake: make(chan struct{}, 1), topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}}
 }
 
 // post has fn run on the helm's goroutine. It never blocks.
@@ -117,6 +111,9 @@ func (h *helm) seen(view catalog.View) {
 			added++
 		}
 		h.moved(m, place)
+		if m.lane.State() == lane.Stopped {
+			h.f.catalog.Reread(id.Topic) // raising a limit may be what mends it
+		}
 	}
 	for id, m := range h.f.lanes {
 		if _, ok := view[id]; !ok && !m.gone {
@@ -159,8 +156,12 @@ func (h *helm) share() {
 
 // moved takes in where a lane's partitions are now.
 func (h *helm) moved(m *member, place catalog.Place) {
-	back := m.gone
+	back, mended := m.gone, m.place.Problem != nil && place.Problem == nil
 	m.gone = false
+	if place.Limit != m.place.Limit {
+		m.limit = 0 // found out under other settings
+		mended = mended || place.Limit > m.place.Limit
+	}
 	if m.place.SourceID != place.SourceID || m.place.TargetID != place.TargetID {
 		// Start compares the ids with those that progress was stored for.
 		m.place = place
@@ -169,8 +170,11 @@ func (h *helm) moved(m *member, place catalog.Place) {
 		return
 	}
 	m.place = place
-	if back || place.Problem != nil && m.lane.State() != lane.Stopped {
+	switch {
+	case back, place.Problem != nil && m.lane.State() != lane.Stopped:
 		h.drain(m, func() { h.again(m, 0) })
+	case mended && m.start:
+		m.due = time.Now()
 	}
 }
 
@@ -216,6 +220,7 @@ func (h *helm) stop(m *member, why error) {
 
 // tick does what is due.
 func (h *helm) tick(ctx context.Context, now time.Time) {
+	h.heal()
 	var ripe []*member // to be started
 	for m := range h.pending {
 		if m.drained != nil {
@@ -356,7 +361,6 @@ func (h *helm) home(m *member) {
 		at := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
 		m.producer = h.f.sender(at)
 		m.producer.Add(produce.Target{Lane: m.lane, TopicID: m.place.TargetID, Limit: m.limited()})
-		m.homed = time.Now()
 	}
 	if m.homeSource && m.place.SourceLeader >= 0 && !m.gone && m.drained == nil {
 		m.homeSource = false
@@ -364,7 +368,6 @@ func (h *helm) home(m *member) {
 		at := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
 		m.fetcher = h.f.fetcher(at)
 		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Exact: m.place.Exact})
-		m.homed = time.Now()
 	}
 	if m.homeSource || m.homeTarget {
 		h.f.askRefresh()
@@ -378,113 +381,4 @@ func (m *member) limited() int {
 		return min(m.limit, m.place.Limit)
 	}
 	return m.place.Limit
-}
-
-// failing counts failures that follow each other closely.
-func (m *member) failing() time.Duration {
-	if time.Since(m.homed) > 2*mostBackoff {
-		m.tries = 0
-	}
-	m.tries++
-	return backoff(m.tries)
-}
-
-// fetchFailed: the lane has left its fetcher. What it holds can still be sent.
-func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
-	m := h.f.lanes[l.ID]
-	if m.fetcher == nil {
-		return // it was taken from the fetcher meanwhile, on purpose
-	}
-	m.fetcher = nil
-	var large *recode.TooLargeError
-	switch {
-	case v == kafka.Retry || v == kafka.Rehome:
-		h.f.outages.report(at, "source broker does not serve, trying on", kafka.Explain(h.f.source.Alias(), cause))
-		l.Note("waiting for the source: " + cause.Error())
-		m.homeSource, m.due = true, time.Now().Add(m.failing())
-		h.pending[m] = true
-		h.f.askRefresh()
-	case v == kafka.Resume:
-		m.atLeastOnce = fetch.UncountedGap(cause)
-		h.drain(m, func() { h.again(m, 0) })
-	case errors.As(cause, &large):
-		h.f.catalog.Reread(l.Topic)
-		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it",
-			large.Offset, large.Size, l.TargetTopic, large.Limit))
-	default:
-		h.halt(m, fmt.Errorf("reading from the source: %w", kafka.Explain(h.f.source.Alias(), cause)))
-	}
-}
-
-// produceFailed: the lane has left its producer, settled.
-func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
-	m := h.f.lanes[l.ID]
-	m.producer = nil
-	switch v {
-	case kafka.Retry, kafka.Rehome:
-		h.f.outages.report(at, "target broker does not serve, trying on", kafka.Explain(h.f.target.Alias(), cause))
-		l.Set(lane.Waiting, "waiting for the target: "+cause.Error())
-		l.Shed()
-		m.homeTarget, m.due = true, time.Now().Add(m.failing())
-		h.pending[m] = true
-		h.f.askRefresh()
-	case kafka.Resume:
-		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "cause", cause)
-		h.resume(m, cause)
-	case kafka.Refuse:
-		h.refused(m, cause)
-	default:
-		h.abandon(m, fmt.Errorf("writing to the target: %w", kafka.Explain(h.f.target.Alias(), cause)))
-	}
-}
-
-// abandon stops a lane that has left its producer.
-func (h *helm) abandon(m *member, why error) {
-	if m.fetcher != nil {
-		m.fetcher.Remove(m.lane)
-		m.fetcher = nil
-	}
-	h.stop(m, why)
-}
-
-// resume drops what the lane holds and finds its place anew.
-func (h *helm) resume(m *member, cause error) {
-	if m.fetcher != nil {
-		m.fetcher.Remove(m.lane)
-		m.fetcher = nil
-	}
-	pos := m.lane.Snapshot().Source
-	if pos != m.corruptAt {
-		m.corrupt, m.corruptAt = 0, pos
-	}
-	if m.corrupt++; m.corrupt > corruptAfter {
-		m.corrupt = 0
-		h.stop(m, fmt.Errorf("the batch at source offset %d was refused %d times, fetched anew each time: if its checksum is wrong, "+
-			"the source's log is damaged there: %w", pos, corruptAfter, cause))
-		return
-	}
-	h.again(m, m.failing())
-}
-
-// refused: the target will never take the oldest batch as it is. A batch that
-// is too large is cut smaller; all else a person must mend.
-func (h *helm) refused(m *member, cause error) {
-	size, records, first := m.lane.Oldest()
-	if kafka.TooLarge(cause) && records > 1 {
-		m.limit = min(m.limited(), size) - 1
-		if size <= m.place.Limit/2 || m.limit < size/2 {
-			m.limit = size / 2
-		}
-		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
-		h.f.catalog.Reread(m.lane.Topic)
-		m.homed = time.Now()
-		h.resume(m, cause)
-		return
-	}
-	h.f.catalog.Reread(m.lane.Topic)
-	why := fmt.Errorf("the target refused the batch at source offset %d (%d records, %d bytes): %w", first, records, size, cause)
-	if kafka.TooLarge(cause) {
-		why = fmt.Errorf("%w: raise max.message.bytes of %q", why, m.lane.TargetTopic)
-	}
-	h.abandon(m, why)
 }

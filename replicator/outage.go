@@ -7,14 +7,19 @@ import (
 	"time"
 )
 
-// An outage that lasts is said once a minute.
-const outageEvery = time.Minute
+const (
+	// An outage that lasts is said once a minute.
+	outageEvery = time.Minute
+	// What is mended within this is not worth a line: leaders move all the time.
+	outageGrace = time.Second
+)
 
 // outages turns a storm of like errors into one line when it begins, one a
 // minute while it lasts, and "recovered" at its end. Safe for concurrent use.
 type outages struct {
-	log  *slog.Logger
-	some atomic.Bool // fast path of over: there is nothing to end
+	log   *slog.Logger
+	grace time.Duration // an outage shorter than this is not said
+	some  atomic.Bool   // fast path of over: there is nothing to end
 
 	mu   sync.Mutex
 	open map[string]*outage
@@ -25,8 +30,8 @@ type outage struct {
 	errors      int // since the last line
 }
 
-func newOutages(log *slog.Logger) *outages {
-	return &outages{log: log, open: map[string]*outage{}}
+func newOutages(log *slog.Logger, grace time.Duration) *outages {
+	return &outages{log: log, grace: grace, open: map[string]*outage{}}
 }
 
 // report says err under msg, unless that was said within the last minute for
@@ -42,7 +47,7 @@ func (o *outages) report(key, msg string, err error) {
 		o.some.Store(true)
 	}
 	out.errors++
-	if now.Sub(out.said) < outageEvery {
+	if now.Sub(out.began) < o.grace || now.Sub(out.said) < outageEvery {
 		return
 	}
 	o.log.Warn(msg, "at", key, "err", err, "since", out.began.UTC().Format(time.RFC3339), "errors", out.errors)
@@ -59,6 +64,9 @@ func (o *outages) over(key string) {
 	if out := o.open[key]; out != nil {
 		delete(o.open, key)
 		o.some.Store(len(o.open) > 0)
+		if out.said.IsZero() {
+			return
+		}
 		o.log.Info("recovered", "at", key, "after", time.Since(out.began).Round(time.Millisecond).String())
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
@@ -79,22 +81,31 @@ func generate(t *testing.T, c *kafkatest.Cluster, user string, o datagen.Options
 	}
 }
 
-// carried waits until the lanes of topic have no lag and the target has records.
-func carried(t *testing.T, d *replicator.Daemon, topic string, lanes int) {
+// carried waits until every lane of topic has reached the end that the source
+// has when it is called.
+func carried(t *testing.T, d *replicator.Daemon, source *kadm.Client, topic string) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		done, states := 0, ""
+	ends, err := source.ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		done, states := map[int32]bool{}, ""
 		for _, f := range d.Status().Flows {
 			for _, l := range f.Lanes {
-				if l.Topic == topic {
-					states += fmt.Sprintf("%+v\n", l)
-					if l.Lag == 0 {
-						done++
-					}
+				if o, ok := ends.Lookup(topic, l.Partition); ok && l.Topic == topic && f.Source == "old" {
+					states += fmt.Sprintf("%+v, source end %d\n", l, o.Offset)
+					done[l.Partition] = l.Position >= o.Offset && l.State == "running"
 				}
 			}
 		}
-		if done == lanes {
+		missing := len(ends[topic]) - len(done)
+		for _, ok := range done {
+			if !ok {
+				missing++
+			}
+		}
+		if missing == 0 {
 			return
 		}
 		if time.Now().After(end) || t.Context().Err() != nil {
@@ -130,7 +141,7 @@ func TestCarries(t *testing.T) {
 	p.source.CreateTopic(t, topic, 6, nil)
 	generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 200_000, Codec: "zstd", Size: 1024})
 	d, stop := start(t, p.config(t, topic))
-	carried(t, d, topic, 6)
+	carried(t, d, p.source.Admin(t), topic)
 	stop()
 	same(t, p, check.Options{Topic: topic})
 }

@@ -23,6 +23,7 @@ type LaneStatus struct {
 	Partition          int32
 	State, Reason      string
 	Records, Bytes     int64   // carried since the start
+	Position           int64   // the source offset below which the target has everything
 	Lag                int64   // source offsets that the target lacks; -1: not known yet
 	LagSeconds         float64 // age of the oldest of them; 0 where Lag is
 }
@@ -48,7 +49,7 @@ func laneStatus(m *member, now time.Time) LaneStatus {
 	s := m.lane.Snapshot()
 	return LaneStatus{
 		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
-		State: shown(s).String(), Reason: s.Reason, Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
+		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
 	}
 }
 

@@ -1,0 +1,165 @@
+package replicator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator/fetch"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/recode"
+)
+
+// A batch that the target calls corrupt is fetched again so many times before
+// the damage must be on the source's disk.
+const corruptAfter = 5
+
+// What the helm does about lanes that failed: a fetcher or producer has let go
+// of the lane and says why.
+
+// failing counts failures that follow each other without progress, and says how
+// long to wait.
+func (m *member) failing() time.Duration {
+	if at := m.lane.Snapshot().Source; at != m.failedAt {
+		m.tries, m.failedAt = 0, at
+	}
+	m.tries++
+	return backoff(m.tries - 1)
+}
+
+// ail reports what keeps a lane waiting. A connection that fails is the broker's
+// outage, which its next answer ends; an error code is the topic's, which ends
+// when the lanes that had it get on.
+func (h *helm) ail(m *member, alias, at string, cause error) {
+	var code *kerr.Error
+	if errors.As(cause, &code) {
+		at = fmt.Sprintf("%s topic %s", alias, m.lane.Topic)
+		h.ailing[m] = at
+	}
+	h.f.outages.report(at, "not served at the moment, trying on", kafka.Explain(alias, cause))
+}
+
+// heal ends the outages of lanes that got on.
+func (h *helm) heal() {
+	still := map[string]bool{}
+	var over []string
+	for m, at := range h.ailing {
+		if s := m.lane.Snapshot(); shown(s) == lane.Running && (s.Source != m.failedAt || s.Held == 0) {
+			delete(h.ailing, m)
+			over = append(over, at)
+		} else {
+			still[at] = true
+		}
+	}
+	for _, at := range over {
+		if !still[at] {
+			h.f.outages.over(at)
+		}
+	}
+}
+
+// fetchFailed: the lane has left its fetcher. What it holds can still be sent.
+func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
+	m := h.f.lanes[l.ID]
+	if m.fetcher == nil {
+		return // it was taken from the fetcher meanwhile, on purpose
+	}
+	m.fetcher = nil
+	var large *recode.TooLargeError
+	switch {
+	case v == kafka.Retry || v == kafka.Rehome:
+		h.ail(m, h.f.source.Alias(), at, cause)
+		l.Note("waiting for the source: " + cause.Error())
+		m.homeSource, m.due = true, time.Now().Add(m.failing())
+		h.pending[m] = true
+		h.f.askRefresh()
+	case v == kafka.Resume:
+		m.atLeastOnce = fetch.UncountedGap(cause)
+		h.drain(m, func() { h.again(m, 0) })
+	case errors.As(cause, &large):
+		h.f.catalog.Reread(l.Topic)
+		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it",
+			large.Offset, large.Size, l.TargetTopic, large.Limit))
+	default:
+		h.halt(m, fmt.Errorf("reading from the source: %w", kafka.Explain(h.f.source.Alias(), cause)))
+	}
+}
+
+// produceFailed: the lane has left its producer, settled.
+func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
+	m := h.f.lanes[l.ID]
+	m.producer = nil
+	switch v {
+	case kafka.Retry, kafka.Rehome:
+		h.ail(m, h.f.target.Alias(), at, cause)
+		l.Set(lane.Waiting, "waiting for the target: "+cause.Error())
+		l.Shed()
+		m.homeTarget, m.due = true, time.Now().Add(m.failing())
+		h.pending[m] = true
+		h.f.askRefresh()
+	case kafka.Resume:
+		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "cause", cause)
+		h.resume(m, cause)
+	case kafka.Refuse:
+		h.refused(m, cause)
+	default:
+		h.abandon(m, fmt.Errorf("writing to the target: %w", kafka.Explain(h.f.target.Alias(), cause)))
+	}
+}
+
+// abandon stops a lane that has left its producer.
+func (h *helm) abandon(m *member, why error) {
+	if m.fetcher != nil {
+		m.fetcher.Remove(m.lane)
+		m.fetcher = nil
+	}
+	h.stop(m, why)
+}
+
+// resume drops what the lane holds and finds its place anew.
+func (h *helm) resume(m *member, cause error) {
+	if m.fetcher != nil {
+		m.fetcher.Remove(m.lane)
+		m.fetcher = nil
+	}
+	pos := m.lane.Snapshot().Source
+	if pos != m.corruptAt {
+		m.corrupt, m.corruptAt = 0, pos
+	}
+	if m.corrupt++; m.corrupt > corruptAfter {
+		m.corrupt = 0
+		h.stop(m, fmt.Errorf("the batch at source offset %d was refused %d times, fetched anew each time: if its checksum is wrong, "+
+			"the source's log is damaged there: %w", pos, corruptAfter, cause))
+		return
+	}
+	if wait := m.failing(); m.tries > 1 {
+		h.again(m, wait)
+	} else {
+		h.again(m, 0) // to ask the target costs little
+	}
+}
+
+// refused: the target will never take the oldest batch as it is. A batch that
+// is too large is cut smaller; all else a person must mend.
+func (h *helm) refused(m *member, cause error) {
+	size, records, first := m.lane.Oldest()
+	if kafka.TooLarge(cause) && records > 1 {
+		m.limit = min(m.limited(), size) - 1
+		if size <= m.place.Limit/2 || m.limit < size/2 {
+			m.limit = size / 2
+		}
+		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
+		h.f.catalog.Reread(m.lane.Topic)
+		h.resume(m, cause)
+		return
+	}
+	h.f.catalog.Reread(m.lane.Topic)
+	why := fmt.Errorf("the target refused the batch at source offset %d (%d records, %d bytes): %w", first, records, size, cause)
+	if kafka.TooLarge(cause) {
+		why = fmt.Errorf("%w: raise max.message.bytes of %q", why, m.lane.TargetTopic)
+	}
+	h.abandon(m, why)
+}
