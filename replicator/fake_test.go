@@ -403,3 +403,22 @@ func TestTopicMadeAnewStops(t *testing.T) {
 		t.Errorf("the target has %d records of pizza, want the old 100 alone", o.Offset)
 	}
 }
+
+// More lanes with large batches than fit one request: each must have its turn.
+func TestManyLargeBatches(t *testing.T) {
+	p := fakePair(t)
+	if err := p.source.CreateTopic("pizza", 24, nil); err != nil {
+		t.Fatal(err)
+	}
+	cl := p.client(t, p.source, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for i := range 24 * 4 {
+		cl.Produce(t.Context(), &kgo.Record{Topic: "pizza", Partition: int32(i % 24), Value: []byte(strings.Repeat("x", 900_000+i))}, nil)
+	}
+	if err := cl.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d, stop := start(t, p.config(t, "pizza"))
+	carried(t, d, p.admin(t), "pizza")
+	stop()
+	p.same(t, check.Options{Topic: "pizza"})
+}

@@ -4,6 +4,7 @@ package produce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -200,11 +201,11 @@ func (p *Producer) build(serve []*member) (*kmsg.ProduceRequest, *request) {
 	req.TimeoutMillis = int32(ackTimeout.Milliseconds())
 	r := &request{index: map[part]int{}}
 	topics := map[string]int{}
-	var again []*member
+	var served []*member
 	for i, room := 0, mostBytes; i < len(serve); i++ {
 		m := serve[i]
 		if room <= 0 {
-			again = append(again, serve[i:]...)
+			p.putBack(serve[i:])
 			break
 		}
 		p.mu.Lock()
@@ -230,25 +231,39 @@ func (p *Producer) build(serve []*member) (*kmsg.ProduceRequest, *request) {
 		r.index[part{topic: l.TargetTopic, n: l.Partition}] = len(r.parts)
 		r.index[part{id: m.TopicID, n: l.Partition}] = len(r.parts)
 		r.parts = append(r.parts, m)
-		again = append(again, m)
+		served = append(served, m)
 	}
-	p.requeue(again)
+	p.requeue(served)
 	if len(r.parts) == 0 {
 		return nil, nil
 	}
 	return req, r
 }
 
-func (p *Producer) requeue(again []*member) {
+// putBack queues members that were not looked at: they still count as queued.
+func (p *Producer) putBack(ms []*member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range again {
-		if _, more := m.Lane.Next(); more && !m.queued && p.lanes[m.Lane] == m {
-			m.queued = true
-			p.ready = append(p.ready, m)
-		} else if m.queued && !more {
-			m.queued = false
-		}
+	p.ready = append(p.ready, ms...)
+}
+
+// requeue queues the members that have more to send.
+func (p *Producer) requeue(ms []*member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range ms {
+		p.queueLocked(m)
+	}
+}
+
+// queueLocked queues m if its lane may send now and is not queued yet.
+func (p *Producer) queueLocked(m *member) {
+	if m.queued || p.lanes[m.Lane] != m {
+		return
+	}
+	if _, more := m.Lane.Next(); more {
+		m.queued = true
+		p.ready = append(p.ready, m)
 	}
 }
 
@@ -327,7 +342,7 @@ func (p *Producer) settleLocked(r *request) (calls []func()) {
 	for i := range results {
 		results[i] = result{verdict: kafka.Rehome, cause: r.err}
 		if r.err == nil {
-			results[i] = result{verdict: kafka.Stop, cause: fmt.Errorf("the target's answer leaves out the partition")}
+			results[i] = result{verdict: kafka.Resume, cause: errors.New("the target's answer leaves out the partition")}
 		}
 	}
 	if r.resp != nil {
@@ -338,10 +353,7 @@ func (p *Producer) settleLocked(r *request) (calls []func()) {
 			calls = append(calls, p.leaveLocked(m))
 			continue
 		}
-		if _, more := m.Lane.Next(); more && !m.queued {
-			m.queued = true
-			p.ready = append(p.ready, m)
-		}
+		p.queueLocked(m)
 	}
 	return calls
 }
