@@ -244,7 +244,7 @@ func pause(ctx context.Context) {
 	}
 }
 
-// next takes in what changed and builds the next request.
+// next takes in what changed and builds the next request; nil if no lane wants one.
 func (f *Fetcher) next() *kmsg.FetchRequest {
 	f.mu.Lock()
 	news, marked := f.news, f.marked
@@ -272,10 +272,21 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 			}
 		}
 	}
+	if f.wanted == 0 {
+		return nil // what the session has to forget is said with the next request
+	}
 	return f.session.request(changed)
 }
 
 func (f *Fetcher) learn(s Source) {
+	for _, old := range f.session.forget {
+		// Made anew under the same name: brokers tell the two apart by id or by
+		// name, depending on their version. A new session spares us that.
+		if old.lane.ID == s.Lane.ID && old.topicID != s.TopicID {
+			f.session.reset()
+			break
+		}
+	}
 	c := &cursor{Source: s, lane: s.Lane, topicID: s.TopicID, from: -1, maxBytes: partitionBytes}
 	f.cursors[s.Lane] = c
 	f.byName[s.Lane.ID] = c
@@ -356,7 +367,9 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	}
 	f.mark(c.lane)
 	if s.short > 0 {
-		c.maxBytes = int32(s.short)
+		// Either the response was full, or the batch is larger than we ask for.
+		// Never ask for less: a lane would fetch batch by batch from then on.
+		c.maxBytes = max(c.maxBytes, int32(s.short))
 		c.from = -1 // have the session told
 	}
 	if err == nil {
