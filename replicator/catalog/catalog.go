@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -59,6 +60,9 @@ type Catalog struct {
 	o        Options
 	settings map[string]settings // by source topic
 	events   []Event
+
+	mu    sync.Mutex
+	stale []string // source topics whose settings are to be read again; guarded by mu
 }
 
 // settings are what the data path must know of a topic pair's configuration.
@@ -78,6 +82,7 @@ func New(o Options) *Catalog {
 // Problem. Events since the last Refresh are what changed.
 func (c *Catalog) Refresh(ctx context.Context) (View, []Event, error) {
 	c.events = nil
+	c.forgetStale()
 	sources, err := c.o.Source.Admin().ListTopics(ctx)
 	if err != nil {
 		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
@@ -98,8 +103,22 @@ func (c *Catalog) Refresh(ctx context.Context) (View, []Event, error) {
 }
 
 // Reread has the settings of a topic read again at the next Refresh: the target
-// refused a batch that they allow.
-func (c *Catalog) Reread(sourceTopic string) { delete(c.settings, sourceTopic) }
+// refused a batch that they allow. It may be called while Refresh runs.
+func (c *Catalog) Reread(sourceTopic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stale = append(c.stale, sourceTopic)
+}
+
+// forgetStale drops the settings that are to be read again.
+func (c *Catalog) forgetStale() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.stale {
+		delete(c.settings, t)
+	}
+	c.stale = nil
+}
 
 func (c *Catalog) event(topic, text string, err error) {
 	c.events = append(c.events, Event{topic, text, err})
