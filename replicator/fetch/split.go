@@ -62,6 +62,7 @@ func (s *splitter) run(raw []byte, aborts []kmsg.FetchResponseTopicPartitionAbor
 		}
 		rest = after
 		if v.LastOffset() < s.from {
+			s.drop(v) // it may be the marker that ends an aborted transaction
 			continue
 		}
 		if err := s.one(v); err != nil {

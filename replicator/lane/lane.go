@@ -15,6 +15,7 @@ package lane
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/kferry/kferry/offsets"
@@ -192,6 +193,9 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64)
 	l.fetched = next
 	switch {
 	case len(l.waiting) > 0:
+		if len(items) == 0 {
+			l.waiting = slices.Clone(l.waiting) // the producer may be reading what Next showed
+		}
 		l.waiting[len(l.waiting)-1].Next = next
 	case len(l.flight) > 0:
 		l.flight[len(l.flight)-1].Next, l.sent = next, next
