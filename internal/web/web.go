@@ -1,0 +1,161 @@
+// Package web serves what operators and their tools read from a running process:
+//
+//	/         a plain-text index of these paths
+//	/metrics  Prometheus metrics
+//	/healthz  200 while the process answers at all: a liveness probe
+//	/readyz   200 when the work is under way, else 503 and the reason: a readiness probe
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Limits of one connection. The answers are small and local; what takes longer is a stuck or hostile peer.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second // a scrape of some 10,000 series over a slow link
+	idleTimeout   = 2 * time.Minute  // above the usual scrape interval, so that scrapes reuse their connection
+	maxHeader     = 64 << 10         // bytes
+	stopTimeout   = 5 * time.Second  // answers under way when the server is told to stop
+)
+
+// Source is what the server shows. Ready must be cheap and safe to call from several goroutines:
+// it returns nil when the work is under way, else why it is not.
+type Source interface {
+	Ready() error
+}
+
+// Options of a server. All fields are required.
+type Options struct {
+	Listen   string               // host:port; port 0 takes a free one
+	Source   Source               // asked at each /readyz
+	Registry *prometheus.Registry // New adds the Go and process collectors to it
+	Logger   *slog.Logger         // failed scrapes and broken connections
+}
+
+// Server listens from New on and answers from Run on.
+type Server struct {
+	ln  net.Listener
+	srv *http.Server
+}
+
+// New listens on o.Listen. Its error names the setting http.listen and what to do.
+func New(o Options) (*Server, error) {
+	if err := registerProcess(o.Registry); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, listenError(o.Listen, err)
+	}
+	logs := slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)
+	return &Server{ln: ln, srv: &http.Server{
+		Handler:           handler(o, logs),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          logs,
+	}}, nil
+}
+
+// registerProcess adds what the runtime and the kernel know about this process. Finding them there already is fine.
+func registerProcess(r prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := r.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			return fmt.Errorf("web: register process metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Addr is where the server listens, as host:port with the real port.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Run answers until ctx ends, then lets answers under way finish for stopTimeout. It returns nil on such an end.
+// It must be called once, and closes the listener in any case.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.srv.Serve(s.ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("web: serve on %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := s.srv.Shutdown(grace); err != nil {
+		// A reader that does not take its answer is no reason to fail a clean stop.
+		err = s.srv.Close()
+		<-served
+		return err
+	}
+	<-served
+	return nil
+}
+
+// listenError explains the failures that a person can mend.
+func listenError(addr string, err error) error {
+	remedy := `set it to a host:port of this machine, or to "off"`
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = `another process has this port: choose another one, or "off"`
+	case errors.Is(err, syscall.EACCES):
+		remedy = "this user may not open this port: choose one above 1023"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = `this machine has no such address: use one of its own, or ":9464" for all of them`
+	}
+	return fmt.Errorf("http.listen %q: %w (%s)", addr, err, remedy)
+}
+
+const index = `kferry
+
+/metrics  Prometheus metrics
+/healthz  200 while the process is alive
+/readyz   200 when the work is under way, else 503 and why
+`
+
+func handler(o Options, logs promhttp.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Source.Ready(); err != nil {
+			text(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
+			return
+		}
+		text(w, http.StatusOK, "ready\n")
+	})
+	// One broken collector must not take the other metrics away.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
+		ErrorLog:      logs,
+		ErrorHandling: promhttp.ContinueOnError,
+		Registry:      o.Registry,
+	}))
+	return mux
+}
+
+func text(w http.ResponseWriter, code int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, body) // a reader that went away
+}
