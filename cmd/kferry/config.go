@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kferry/kferry/config"
+)
+
+type configOptions struct{ path string }
+
+func newConfigCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check or show a configuration without connecting",
+		Long: `Check or show a configuration without connecting to any cluster.
+
+A setting comes from, the last one wins: the default; the file; the environment;
+a flag. docs/config.reference.yaml explains every key.
+
+In the file, ${NAME} stands for an environment variable (and $${ for the two
+characters themselves). The environment variable of a key is KFERRY_ and the key
+path in upper case, with _ for every other character:
+
+  KFERRY_HTTP_LISTEN                      http.listen
+  KFERRY_CLUSTERS_AIVEN_SASL_PASSWORD     clusters.aiven.sasl.password
+  KFERRY_FLOWS_OLD_NEW_TOPICS             topics of the flow named old-new
+
+Lists are separated by commas. A KFERRY_ variable that sets nothing is an error,
+but for KFERRY_INSTANCE_ID, KFERRY_REQUIRE_KAFKA, KFERRY_KAFKA_CACHE,
+KFERRY_TEST_... and those that Kubernetes sets for services.`,
+	}
+	cmd.AddCommand(newConfigCheckCommand(), newConfigShowCommand())
+	return cmd
+}
+
+func newConfigCheckCommand() *cobra.Command {
+	var o configOptions
+	cmd := &cobra.Command{
+		Use:   "check [FILE...]",
+		Short: "Tell everything that is wrong with a configuration",
+		Long: `Tell everything that is wrong with a configuration, all at once, or list its
+clusters and flows. Without FILE it checks the one that -c names. The files it
+names (certificates, passwords) are read; no cluster is asked.
+
+Exit codes: 0 valid; 2 wrong use; 3 configuration invalid.`,
+		Example: `  kferry config check -c kferry.yaml
+  kferry config check staging.yaml production.yaml`,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if len(files) == 0 {
+				files = []string{o.path}
+			}
+			return runConfigCheck(cmd.OutOrStdout(), files, loadOptions(cmd))
+		},
+	}
+	configFlag(cmd, &o.path)
+	return cmd
+}
+
+// runConfigCheck prints a summary of each valid file; the error has the
+// problems of all others.
+func runConfigCheck(w io.Writer, files []string, o config.LoadOptions) error {
+	var failed []error
+	for _, file := range files {
+		cfg, err := config.Load(file, o)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		if _, err := io.WriteString(w, configSummary(file, cfg)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// configSummary has a line for the file and one for each cluster and flow.
+func configSummary(file string, c *config.Config) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: ok, %s, %s\n", file, plural(len(c.Clusters), "cluster"), plural(len(c.Flows), "flow"))
+	for _, alias := range slices.Sorted(maps.Keys(c.Clusters)) {
+		cl := c.Clusters[alias]
+		fmt.Fprintf(&b, "  cluster %s: %s, %s, %s\n", alias, strings.Join(cl.BootstrapServers, " "), security(cl), plural(cl.Connections, "connection")+" per broker")
+	}
+	for _, f := range c.Flows {
+		fmt.Fprintf(&b, "  flow %s: %s -> %s, topics %s%s, policy %s, start %s\n", f.Name, f.Source, f.Target,
+			strings.Join(f.Topics, " "), exceptFor(f.TopicsExclude), f.Policy, f.Start)
+	}
+	return b.String()
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func exceptFor(patterns []string) string {
+	if len(patterns) == 0 {
+		return ""
+	}
+	return " except " + strings.Join(patterns, " ")
+}
+
+// security says how a cluster is reached, without any secret.
+func security(c config.Cluster) string {
+	s := "plaintext"
+	switch {
+	case c.TLS.Enabled && c.TLS.InsecureSkipVerify:
+		s = "TLS (server not verified)"
+	case c.TLS.Enabled:
+		s = "TLS"
+	}
+	if c.TLS.Enabled && c.TLS.CertFile != "" {
+		s += " with a client certificate"
+	}
+	if c.SASL.Mechanism != "" {
+		s += ", " + c.SASL.Mechanism + " as " + c.SASL.Username
+	}
+	return s
+}
+
+func newConfigShowCommand() *cobra.Command {
+	var o configOptions
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Print the configuration in force, secrets redacted",
+		Long: `Print the configuration in force as YAML: defaults, file, environment and flags
+put together. Passwords are shown as [redacted], wherever they came from.
+
+Exit codes: 0; 2 wrong use; 3 configuration invalid.`,
+		Example: "  KFERRY_LOG_LEVEL=debug kferry config show -c kferry.yaml",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runConfigShow(cmd.OutOrStdout(), o.path, loadOptions(cmd))
+		},
+	}
+	configFlag(cmd, &o.path)
+	return cmd
+}
+
+func runConfigShow(w io.Writer, file string, o config.LoadOptions) error {
+	cfg, err := config.Load(file, o)
+	if err != nil {
+		return err
+	}
+	text, err := cfg.Redacted()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kferry/kferry/config"
+)
+
+const twoFlows = `
+clusters:
+  old:
+    bootstrap_servers: ["old-1.example:9094", "old-2.example:9094"]
+    tls: { enabled: true }
+    sasl: { mechanism: SCRAM-SHA-512, username: alice, password: "${OLD_PASSWORD}" }
+    connections: 2
+  new:
+    bootstrap_servers: ["new-1.example:9092"]
+flows:
+  - { source: old, target: new, topics: ["pizza-.*", clicks], topics_exclude: ["pizza-test"], start: 2026-01-31 }
+`
+
+func writeConfig(t *testing.T, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kferry.yaml")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestConfigCheck(t *testing.T) {
+	file := writeConfig(t, twoFlows)
+	var out bytes.Buffer
+	if err := runConfigCheck(&out, []string{file}, config.LoadOptions{Environ: []string{"OLD_PASSWORD=hunter2"}}); err != nil {
+		t.Fatal(err)
+	}
+	want := file + `: ok, 2 clusters, 1 flow
+  cluster new: new-1.example:9092, plaintext, 1 connection per broker
+  cluster old: old-1.example:9094 old-2.example:9094, TLS, SCRAM-SHA-512 as alice, 2 connections per broker
+  flow old-new: old -> new, topics pizza-.* clicks except pizza-test, policy identity, start 2026-01-31T00:00:00Z
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestConfigCommands(t *testing.T) {
+	good, bad := writeConfig(t, twoFlows), writeConfig(t, "htp: 1\nlog: { level: loud }\n")
+	environ := []string{"OLD_PASSWORD=hunter2"}
+	for _, c := range []struct {
+		args     []string
+		code     int
+		out, err []string // parts of stdout and stderr
+	}{
+		{[]string{"check", "-c", good}, 0, []string{good + ": ok"}, nil},
+		{[]string{"check", good, bad}, 3, []string{good + ": ok"}, []string{bad + ":1: htp: is not a known key", bad + `:2: log.level: "loud"`, bad + ": clusters: is missing"}},
+		{[]string{"check", "-c", good, "--log-level", "loud"}, 3, nil, []string{`flag: log.level: "loud"`}},
+		{[]string{"check", "-c", good + ".none"}, 3, nil, []string{"cannot be read: no such file"}},
+		{[]string{"show", "-c", good, "--log-level", "debug"}, 0, []string{"password: '[redacted]'", "level: debug", "listen: 127.0.0.1:9464", "old-1.example:9094"}, nil},
+		{[]string{"show", "-c", bad}, 3, nil, []string{"htp: is not a known key"}},
+		{[]string{"show", "extra"}, 2, nil, []string{"takes no arguments"}},
+		{[]string{"check", "--colour"}, 2, nil, []string{"unknown flag"}},
+		{[]string{"frobnicate"}, 2, nil, []string{"unknown command"}},
+	} {
+		var out, errs bytes.Buffer
+		code := run(context.Background(), append([]string{"config"}, c.args...), strings.NewReader(""), &out, &errs, environ)
+		if code != c.code {
+			t.Errorf("%v: exit code %d, want %d: %s", c.args, code, c.code, errs.String())
+		}
+		for _, part := range c.out {
+			if !strings.Contains(out.String(), part) {
+				t.Errorf("%v: %q is not in stdout:\n%s", c.args, part, out.String())
+			}
+		}
+		for _, part := range c.err {
+			if !strings.Contains(errs.String(), part) {
+				t.Errorf("%v: %q is not in stderr:\n%s", c.args, part, errs.String())
+			}
+		}
+		if strings.Contains(out.String()+errs.String(), "hunter2") {
+			t.Errorf("%v shows the password", c.args)
+		}
+	}
+}

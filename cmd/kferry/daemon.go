@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator"
+)
+
+// daemon is what the commands need of replicator.Daemon.
+type daemon interface {
+	Run(ctx context.Context) error // until ctx ends; nil after a clean drain
+	Ready() error
+	Status() replicator.Status
+}
+
+// openDaemon makes the real daemon. It does not connect; Run does.
+func openDaemon(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (daemon, error) {
+	d, err := replicator.New(cfg, replicator.Options{
+		Logger:         log,
+		Registerer:     reg,
+		ClusterOptions: func(string) kafka.Options { return kafka.Options{Logger: log} },
+	})
+	if err != nil {
+		return nil, err // a nil *replicator.Daemon would make a daemon that is not nil
+	}
+	return d, nil
+}
