@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kferry/kferry/internal/kafkatest"
+)
+
+// broker is a cluster of one, and a client for looking at it.
+type broker struct {
+	cluster *kafkatest.Cluster
+	client  *kgo.Client
+	admin   *kadm.Client
+	pids    []string // of its JVM
+}
+
+func startBroker(ctx context.Context) (*broker, error) {
+	// Deleted topics leave the disk soon, not after a minute.
+	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Config: map[string]string{"log.segment.delete.delay.ms": "1000"}})
+	if err != nil {
+		return nil, err
+	}
+	b := &broker{cluster: c}
+	if b.client, err = kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
+		b.admin = kadm.NewClient(b.client)
+		b.pids, err = processes(c.Dir())
+	}
+	if err != nil {
+		b.stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+// stop may be called on nil.
+func (b *broker) stop() {
+	if b == nil {
+		return
+	}
+	if b.client != nil {
+		b.client.Close()
+	}
+	b.cluster.Stop()
+}
+
+func (b *broker) addr() string { return b.cluster.Bootstrap()[0] }
+
+// create makes an empty topic and returns when all its partitions answer.
+func (b *broker) create(ctx context.Context, topic string, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := b.admin.CreateTopic(ctx, int32(partitions), 1, nil, topic); err != nil {
+		return err
+	}
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		ends, err := b.ends(ctx, topic)
+		if err == nil && len(ends) == partitions {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s does not come up: %w", topic, errors.Join(ctx.Err(), err))
+		case <-t.C:
+		}
+	}
+}
+
+func (b *broker) drop(ctx context.Context, topic string) error {
+	_, err := b.admin.DeleteTopic(ctx, topic)
+	return err
+}
+
+// ends are the end offsets of a topic by partition.
+func (b *broker) ends(ctx context.Context, topic string) (map[int32]int64, error) {
+	l, err := b.admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = l.Error()
+	}
+	out := make(map[int32]int64, len(l[topic]))
+	for p, o := range l[topic] {
+		out[p] = o.Offset
+	}
+	return out, err
+}
+
+// stored is the size of a topic on disk, in bytes.
+func (b *broker) stored(ctx context.Context, topic string) (int64, error) {
+	dirs, err := b.admin.DescribeAllLogDirs(ctx, nil)
+	var n int64
+	dirs.Each(func(d kadm.DescribedLogDir) {
+		err = errors.Join(err, d.Err)
+		for _, p := range d.Topics[topic] {
+			n += p.Size
+		}
+	})
+	return n, err
+}
+
+// processes finds those with dir in their arguments.
+func processes(dir string) ([]string, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(dir)) {
+			out = append(out, filepath.Base(filepath.Dir(f)))
+		}
+	}
+	if out == nil {
+		return nil, fmt.Errorf("no process of the broker in %s found: its CPU cannot be measured", dir)
+	}
+	return out, nil
+}
+
+// cpu is what the broker has used since its start, in seconds.
+func (b *broker) cpu() float64 {
+	var sum float64
+	for _, pid := range b.pids {
+		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
+		// The name of the program, in parentheses, may hold anything; 11 fields after it come user and system time.
+		if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 13 {
+			sum += ticks(f[11:13])
+		}
+	}
+	return sum
+}
+
+// machineCPU is what all programs of the machine have used since it started, in seconds.
+func machineCPU() float64 {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	f := bytes.Fields(line) // cpu user nice system idle iowait irq softirq ...
+	if len(f) < 8 {
+		return 0
+	}
+	return ticks(f[1:4]) + ticks(f[6:8])
+}
+
+// ticks sums fields of /proc up, in seconds.
+func ticks(fields [][]byte) float64 {
+	const perSecond = 100 // USER_HZ, the same on every Linux that Go runs on
+	var sum int64
+	for _, f := range fields {
+		n, _ := strconv.ParseInt(string(f), 10, 64)
+		sum += n
+	}
+	return float64(sum) / perSecond
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// kferry is this project's daemon with its defaults, built from the tree.
+type kferry struct{ binary string }
+
+func (*kferry) Name() string { return "kferry" }
+
+func (k *kferry) Prepare(ctx context.Context, dir string) error {
+	k.binary = filepath.Join(dir, "kferry")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", k.binary, "github.com/kferry/kferry/cmd/kferry")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (k *kferry) Command(ctx context.Context, j Job) (*exec.Cmd, error) {
+	file := filepath.Join(j.Dir, "kferry.yaml")
+	// The name gives each run its own progress topic, so none resumes what another did.
+	conf := fmt.Sprintf(`clusters:
+  src: { bootstrap_servers: [%q] }
+  dst: { bootstrap_servers: [%q] }
+flows:
+  - name: %q
+    source: src
+    target: dst
+    topics: [%q]
+    policy: identity
+    prefix: %q
+http: { listen: "off" }
+`, j.Source, j.Target, j.Name, j.Topic, j.Name+".")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
+	return cmd, nil
+}
