@@ -34,6 +34,7 @@ type Daemon struct {
 	log      *slog.Logger
 	clusters map[string]*kafka.Cluster
 	flows    []*flow
+	away     *outages // clusters that were not reached yet
 }
 
 // New opens the clusters that flows use. It does not connect; Run does.
@@ -42,6 +43,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.away = newOutages(d.log, 0)
 	b := budget.New(int64(cfg.MemoryBudget))
 	m := newMetrics()
 	for _, fc := range cfg.Flows {
@@ -114,14 +116,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // reach waits until the cluster answers.
 func (d *Daemon) reach(ctx context.Context, c *kafka.Cluster) error {
-	down := newOutages(d.log.With("cluster", c.Alias()), 0)
 	for wait := time.Second; ; wait = min(wait*2, 15*time.Second) {
 		err := c.Ping(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
-			down.over(c.Alias())
+			d.away.over(c.Alias())
 			d.log.Info("connected", "cluster", c.Alias())
 			return nil
 		}
@@ -129,7 +130,7 @@ func (d *Daemon) reach(ctx context.Context, c *kafka.Cluster) error {
 		if errors.As(err, &e) && e.Fatal {
 			return err
 		}
-		down.report(c.Alias(), "cluster unreachable, trying on", err)
+		d.away.report(c.Alias(), "cluster unreachable, trying on", err)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -139,12 +140,19 @@ func (d *Daemon) reach(ctx context.Context, c *kafka.Cluster) error {
 }
 
 // Ready is nil once every flow has read its progress and its topics and every
-// lane that can run was started.
+// lane that can run was started; else why not.
 func (d *Daemon) Ready() error {
+	if err := d.away.why(); err != nil {
+		return err
+	}
 	for _, f := range d.flows {
-		if !f.ready.Load() {
-			return fmt.Errorf("flow %q is still starting", f.cfg.Name)
+		if f.ready.Load() {
+			continue
 		}
+		if err := f.outages.why(); err != nil {
+			return fmt.Errorf("flow %q is still starting: %w", f.cfg.Name, err)
+		}
+		return fmt.Errorf("flow %q is still starting", f.cfg.Name)
 	}
 	return nil
 }

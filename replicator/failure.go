@@ -147,10 +147,7 @@ func (h *helm) resume(m *member, cause error) {
 func (h *helm) refused(m *member, cause error) {
 	size, records, first := m.lane.Oldest()
 	if kafka.TooLarge(cause) && records > 1 {
-		m.limit = min(m.limited(), size) - 1
-		if size <= m.place.Limit/2 || m.limit < size/2 {
-			m.limit = size / 2
-		}
+		m.limit = size / 2
 		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
 		h.f.catalog.Reread(m.lane.Topic)
 		h.resume(m, cause)

@@ -27,7 +27,8 @@ type outages struct {
 
 type outage struct {
 	began, said time.Time
-	errors      int // since the last line
+	errors      int   // since the last line
+	last        error // the latest
 }
 
 func newOutages(log *slog.Logger, grace time.Duration) *outages {
@@ -47,11 +48,28 @@ func (o *outages) report(key, msg string, err error) {
 		o.some.Store(true)
 	}
 	out.errors++
+	out.last = err
 	if now.Sub(out.began) < o.grace || now.Sub(out.said) < outageEvery {
 		return
 	}
 	o.log.Warn(msg, "at", key, "err", err, "since", out.began.UTC().Format(time.RFC3339), "errors", out.errors)
 	out.said, out.errors = now, 0
+}
+
+// why is the latest error of the outage that began first; nil when there is none.
+func (o *outages) why() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var first *outage
+	for _, out := range o.open {
+		if first == nil || out.began.Before(first.began) {
+			first = out
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return first.last
 }
 
 // over ends the outage of key, if there is one.

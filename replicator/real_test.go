@@ -46,8 +46,13 @@ func (p pairOf) config(t *testing.T, topics ...string) *config.Config {
 // start runs a daemon until stop is called.
 func start(t *testing.T, cfg *config.Config) (d *replicator.Daemon, stop func()) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	d, err := replicator.New(cfg, replicator.Options{Logger: log})
+	return startWith(t, cfg, replicator.Options{})
+}
+
+func startWith(t *testing.T, cfg *config.Config, o replicator.Options) (d *replicator.Daemon, stop func()) {
+	t.Helper()
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	d, err := replicator.New(cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}

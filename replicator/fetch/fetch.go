@@ -358,7 +358,7 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	if len(p.RecordBatches) == 0 {
 		return
 	}
-	s := splitter{from: int64(c.from), skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold}
+	s := splitter{from: int64(c.from), end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
 	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped) {
 		for _, it := range s.items {

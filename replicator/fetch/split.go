@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,6 +26,7 @@ func UncountedGap(err error) bool { return errors.Is(err, errGap) }
 // splitter turns the records of one partition of one fetch reply into items.
 type splitter struct {
 	from  int64 // the offset that was asked for
+	end   int64 // of the partition, as the same reply says
 	skip  int64 // data records to drop first: the target has them
 	limit int   // bytes of a batch that the target takes
 	exact bool  // offsets never go missing on this source (not compacted)
@@ -61,6 +63,12 @@ func (s *splitter) run(raw []byte, aborts []kmsg.FetchResponseTopicPartitionAbor
 			return err
 		}
 		rest = after
+		// No checksum covers a batch's base offset, and a wrong one would move the
+		// lane's position.
+		if v.LastOffset() >= s.end || s.next > s.from && v.BaseOffset() < s.next {
+			return &batch.BadError{Offset: v.BaseOffset(), Reason: fmt.Sprintf("offsets %d to %d do not fit between %d and the partition's end %d",
+				v.BaseOffset(), v.LastOffset(), s.next, s.end)}
+		}
 		if v.LastOffset() < s.from {
 			s.drop(v) // it may be the marker that ends an aborted transaction
 			continue

@@ -210,7 +210,11 @@ func (p *Producer) build(serve []*member) (*kmsg.ProduceRequest, *request) {
 		}
 		p.mu.Lock()
 		m.queued = false // before looking: what comes after the look queues anew
+		left := p.lanes[m.Lane] != m
 		p.mu.Unlock()
+		if left {
+			continue // it may be back already, as another member
+		}
 		bytes := p.take(m)
 		if bytes == nil {
 			continue

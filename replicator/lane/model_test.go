@@ -1,0 +1,602 @@
+package lane
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/budget"
+)
+
+// TestModel runs lanes against a dumb model of a broker that shares no code with
+// them. Whatever the order of puts, sends, lost replies, broken connections,
+// leader moves and process crashes, and whoever else writes to the target: its
+// log holds every record of the source once, in order.
+func TestModel(t *testing.T) {
+	seeds := uint64(6000)
+	if testing.Short() {
+		seeds = 500
+	}
+	var total done
+	for seed := range seeds {
+		m := newModel(t, seed)
+		for range 150 {
+			m.step()
+			m.check()
+		}
+		m.finish()
+		total.add(m.done)
+	}
+	// A model in which something never happens proves nothing about it.
+	for name, n := range map[string]int{
+		"resends": total.again, "merges": total.merged, "failures": total.failed, "crashes": total.crashed,
+		"skips on resume": total.skipped, "scans for a forgotten id": total.scanned, "voided replies": total.void,
+		"duplicates at the broker": total.duplicates, "late batches of a dead process": total.late,
+		"resumes after a refused sequence": total.resumed, "sheds": total.shed, "positions that jump a gap": total.jumped,
+	} {
+		if n == 0 {
+			t.Errorf("no %s in %d seeds", name, seeds)
+		}
+	}
+}
+
+type done struct{ again, merged, failed, crashed, skipped, scanned, void, duplicates, late, resumed, shed, jumped int }
+
+func (d *done) add(o done) {
+	d.again += o.again
+	d.merged += o.merged
+	d.failed += o.failed
+	d.crashed += o.crashed
+	d.skipped += o.skipped
+	d.scanned += o.scanned
+	d.void += o.void
+	d.duplicates += o.duplicates
+	d.late += o.late
+	d.resumed += o.resumed
+	d.shed += o.shed
+	d.jumped += o.jumped
+}
+
+const modelProducer = 7
+
+// record is one record in the target's log.
+type record struct {
+	ours bool
+	from offsets.Source // where it came from
+	seq  int32
+}
+
+// batchOf is a batch on the source: count records from first on; next follows
+// it, with a gap where markers of transactions stood.
+type batchOf struct {
+	first, next offsets.Source
+	count       int32
+}
+
+// packet is a batch on the wire or its reply.
+type packet struct {
+	seq     int32
+	records []offsets.Source
+	state   packetState
+	base    offsets.Target
+}
+
+type packetState int8
+
+const (
+	under packetState = iota // on its way to the broker
+	stored
+	refused  // the leader is elsewhere: not stored, may be sent again
+	outOfSeq // refused for its sequence
+	lost     // the connection broke: nobody knows
+)
+
+// model is the world around one lane.
+type model struct {
+	t    *testing.T
+	seed uint64
+	r    *rand.Rand
+	done done
+
+	source []batchOf
+	start  int32 // sequence of the first record
+
+	log   []record
+	known bool          // the broker remembers the producer
+	last  int32         // its last sequence
+	five  []packet      // its last five batches
+	wire  []*packet     // of the connection, oldest first; replied to in order
+	dead  []*packet     // of processes that crashed; they may still arrive
+	first *packet       // the first that failed since the lane was whole
+	reply *pendingReply // a fetch that was asked for and not handed out
+
+	l      *Lane
+	b      *budget.Budget
+	saved  Position
+	leaver bool // the lane was shut from outside
+}
+
+type pendingReply struct {
+	gen     uint64
+	items   []Item
+	next    offsets.Source
+	skipped int64
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 1)), b: budget.New(math.MaxInt64)}
+	at := offsets.Source(m.r.Int64N(3) * 1000)
+	begin := at
+	for range 40 {
+		n := m.r.Int32N(4) + 1
+		next := at + offsets.Source(n)
+		if m.r.IntN(4) == 0 {
+			next += offsets.Source(m.r.IntN(2) + 1)
+		}
+		m.source = append(m.source, batchOf{at, next, n})
+		at = next
+	}
+	if m.r.IntN(2) == 0 {
+		m.start = math.MaxInt32 - m.r.Int32N(60)
+	}
+	m.foreign()
+	m.saved = Position{Source: begin, Target: offsets.Target(len(m.log)), Producer: modelProducer, Sequence: m.start}
+	m.begin()
+	return m
+}
+
+func (m *model) fatalf(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("seed %d: "+format, append([]any{m.seed}, args...)...)
+}
+
+// step lets one thing happen.
+func (m *model) step() {
+	switch m.r.IntN(24) {
+	case 0, 1, 2:
+		m.ask()
+	case 3, 4, 5:
+		m.hand()
+	case 6, 7, 8, 9, 10:
+		m.send()
+	case 11, 12, 13, 14:
+		m.deliver(m.r.IntN(8) == 0)
+	case 15, 16, 17:
+		m.answer()
+	case 18:
+		m.breakConnection()
+	case 19:
+		m.saved = m.l.Snapshot().Position
+	case 20:
+		m.foreign()
+	case 21:
+		m.late()
+	case 22:
+		m.shut()
+	case 23:
+		switch m.r.IntN(5) {
+		case 0:
+			m.crash()
+		case 1:
+			m.forget()
+		case 2:
+			m.l.Shed()
+			m.done.shed++
+		}
+	}
+}
+
+// ask is a fetch request; its reply is made at once and handed out later.
+func (m *model) ask() {
+	gen, from, skip, room := m.l.Fetch()
+	if !room {
+		m.fatalf("a running lane without a limit has no room")
+	}
+	m.drop()
+	p := &pendingReply{gen: gen, next: from}
+	most := m.r.IntN(5) + 1
+	for _, s := range m.source {
+		if s.next <= from || most == 0 {
+			continue
+		}
+		most--
+		n := int32(0) // already there
+		if first := from - s.first; first > 0 {
+			n = min(int32(first), s.count)
+		}
+		skips := min(int64(s.count-n), skip)
+		n += int32(skips)
+		skip -= skips
+		p.skipped += skips
+		p.next = s.next
+		if m.r.IntN(3) == 0 { // the reply ends before the markers
+			p.next = s.first + offsets.Source(s.count)
+		}
+		if n < s.count {
+			p.items = append(p.items, m.item(s.first+offsets.Source(n), p.next, s.count-n))
+		}
+		if p.next < s.next {
+			break
+		}
+	}
+	m.reply = p
+}
+
+func (m *model) item(first, next offsets.Source, n int32) Item {
+	it := Item{First: first, Next: next, Records: n, Time: int64(first)}
+	for i := range n {
+		it.Bytes = binary.BigEndian.AppendUint64(it.Bytes, uint64(first)+uint64(i))
+	}
+	m.b.Adjust(int64(len(it.Bytes)))
+	it.Hold = m.b.Hold(int64(len(it.Bytes)))
+	return it
+}
+
+// hand gives the pending reply to the lane.
+func (m *model) hand() {
+	p := m.reply
+	if p == nil {
+		return
+	}
+	m.reply = nil
+	before := m.l.Snapshot().Source
+	if m.l.Put(p.gen, p.items, p.next, p.skipped) {
+		if len(p.items) == 0 && p.skipped == 0 && m.l.Snapshot().Source > before {
+			m.done.jumped++
+		}
+		m.done.skipped += int(p.skipped)
+		return
+	}
+	m.done.void++
+	for _, it := range p.items {
+		it.Hold.Release()
+	}
+}
+
+// drop throws the pending reply away: its connection broke.
+func (m *model) drop() {
+	if m.reply != nil {
+		for _, it := range m.reply.items {
+			it.Hold.Release()
+		}
+		m.reply = nil
+	}
+}
+
+func (m *model) send() {
+	w, ok := m.l.Next()
+	if !ok {
+		return
+	}
+	it, p := w.Items[0], &packet{}
+	if w.Again {
+		m.done.again++
+		p.seq = it.seq
+		if !m.l.Again(w.Gen) {
+			m.fatalf("the window of Next is not open to Again")
+		}
+	} else {
+		used := m.r.IntN(len(w.Items)) + 1
+		if used > 1 {
+			m.done.merged++
+			it = Item{First: it.First, Time: it.Time, Path: Merged}
+			for _, x := range w.Items[:used] {
+				it.Records += x.Records
+				it.Bytes = append(it.Bytes, x.Bytes...)
+			}
+			it.Hold = w.Items[0].Hold.Split(int64(len(it.Bytes)))
+		}
+		if m.r.IntN(4) == 0 { // a reply comes between Next and Send
+			m.hand()
+		}
+		c, ok := m.l.Send(w.Gen, it, used)
+		if !ok || c.Producer != modelProducer {
+			m.fatalf("the window of Next is not open to Send: %+v", c)
+		}
+		p.seq = c.Sequence
+	}
+	for b := it.Bytes; len(b) > 0; b = b[8:] {
+		p.records = append(p.records, offsets.Source(binary.BigEndian.Uint64(b)))
+	}
+	m.wire = append(m.wire, p)
+}
+
+// deliver hands the oldest batch on the wire to the broker; the leader may be
+// elsewhere, and then says so or not at all.
+func (m *model) deliver(away bool) {
+	for _, p := range m.wire {
+		if p.state != under {
+			continue
+		}
+		if away {
+			p.state = refused
+		} else {
+			m.store(p)
+			if p.state == stored && m.r.IntN(10) == 0 {
+				p.state = lost // stored, and the reply says that nobody knows
+			}
+		}
+		return
+	}
+}
+
+// store is the broker: idempotent, remembers five batches, takes any first
+// sequence of a producer it does not know.
+func (m *model) store(p *packet) {
+	end := p.seq
+	for range len(p.records) - 1 {
+		end = after(end)
+	}
+	if m.known {
+		for _, old := range m.five {
+			if old.seq == p.seq && len(old.records) == len(p.records) {
+				m.done.duplicates++
+				p.state, p.base = stored, old.base
+				return
+			}
+		}
+		if p.seq != after(m.last) {
+			p.state = outOfSeq
+			return
+		}
+	}
+	p.state, p.base = stored, offsets.Target(len(m.log))
+	seq := p.seq
+	for _, from := range p.records {
+		m.log = append(m.log, record{true, from, seq})
+		seq = after(seq)
+	}
+	m.known, m.last = true, end
+	m.five = append(m.five, *p)
+	m.five = m.five[max(0, len(m.five)-5):]
+}
+
+// after is the sequence number that follows seq.
+func after(seq int32) int32 {
+	if seq == math.MaxInt32 {
+		return 0
+	}
+	return seq + 1
+}
+
+// answer hands the oldest reply to the lane.
+func (m *model) answer() {
+	if len(m.wire) == 0 || m.wire[0].state == under {
+		return
+	}
+	p := m.wire[0]
+	m.wire = m.wire[1:]
+	var settled bool
+	if p.state == stored {
+		base := p.base
+		if m.r.IntN(12) == 0 {
+			base = offsets.UnknownTarget
+		}
+		settled = m.l.Ack(base)
+	} else {
+		m.done.failed++
+		if m.first == nil {
+			m.first = p
+		}
+		settled = m.l.Fail()
+	}
+	if settled {
+		m.settle()
+	}
+}
+
+// settle is what the owner of a lane does once it has it back.
+func (m *model) settle() {
+	if len(m.wire) != 0 {
+		m.fatalf("settled with %d batches on the wire", len(m.wire))
+	}
+	first := m.first
+	m.first, m.leaver = nil, false
+	if first == nil || first.state != outOfSeq {
+		if m.r.IntN(2) == 0 {
+			m.l.Shed()
+		}
+		m.l.Rewind()
+		return
+	}
+	m.done.resumed++
+	m.saved = m.l.Snapshot().Position
+	m.resume()
+}
+
+func (m *model) breakConnection() {
+	for _, p := range m.wire {
+		if p.state != stored || m.r.IntN(2) == 0 {
+			p.state = lost
+		}
+	}
+	// Replies of one connection end with the first that is lost.
+	for i, p := range m.wire {
+		if p.state == lost {
+			for _, q := range m.wire[i:] {
+				q.state = lost
+			}
+			break
+		}
+	}
+}
+
+func (m *model) shut() {
+	if m.leaver || m.first != nil {
+		return
+	}
+	m.leaver = true
+	if m.l.Shut() {
+		m.settle()
+	}
+}
+
+// crash ends the process: only what was saved survives, and packets that are
+// still under way.
+func (m *model) crash() {
+	m.done.crashed++
+	for _, p := range m.wire {
+		if p.state == under {
+			m.dead = append(m.dead, p)
+		}
+	}
+	m.wire, m.first, m.leaver = nil, nil, false
+	m.drop()
+	m.b = budget.New(math.MaxInt64)
+	m.begin()
+}
+
+// late lets a batch of a dead process arrive.
+func (m *model) late() {
+	if len(m.dead) > 0 {
+		n := len(m.log)
+		m.store(m.dead[0])
+		m.dead = m.dead[1:]
+		if len(m.log) > n {
+			m.done.late++
+		}
+	}
+}
+
+func (m *model) foreign() {
+	for range m.r.IntN(3) {
+		m.log = append(m.log, record{})
+	}
+}
+
+// forget is a broker that drops the producer after a day of silence. Either the
+// lane had nothing to send that day, and is told to probe, or its process was
+// down. (A lane that waits a day with a batch of which nobody knows whether it is
+// stored is not in the model: it would have to find its place anew.)
+func (m *model) forget() {
+	for len(m.dead) > 0 {
+		m.late()
+	}
+	down := len(m.wire) > 0 || len(m.l.flight) > 0 || m.known && m.l.pos.Sequence != after(m.last)
+	m.known, m.five = false, nil
+	if down {
+		m.wire = nil
+		m.crash()
+	} else {
+		m.l.Probe()
+	}
+}
+
+func (m *model) begin() {
+	m.l = New(ID{"t", 0}, "t")
+	m.resume()
+}
+
+// resume is what a start does.
+func (m *model) resume() {
+	seen := Seen{
+		LogStart: m.source[0].first, LogEnd: m.source[len(m.source)-1].next,
+		End: offsets.Target(len(m.log)), Known: m.known, Last: m.last,
+	}
+	plan, err := Resume(m.saved, seen)
+	if errors.Is(err, ErrForgotten) {
+		m.done.scanned++
+		seen.End = m.saved.Target
+		for _, r := range m.log[m.saved.Target:] {
+			if r.ours {
+				seen.Known, seen.Last, seen.End = true, r.seq, offsets.Target(len(m.log))
+			}
+		}
+		plan, err = Resume(m.saved, seen)
+	}
+	if err != nil || plan.Twice != 0 || plan.Lost != 0 {
+		m.fatalf("resume at %+v, seen %+v: %+v, %v", m.saved, seen, plan, err)
+	}
+	m.saved = plan.Position
+	m.l.Start(plan.Position, plan.Skip)
+}
+
+// check compares what the lane says with what the target has.
+func (m *model) check() {
+	s := m.l.Snapshot()
+	records := 0 // of the source below the position
+	for _, b := range m.source {
+		records += int(max(0, min(s.Source-b.first, offsets.Source(b.count))))
+	}
+	mine := 0
+	for at, r := range m.log {
+		switch {
+		case !r.ours:
+		case r.from >= s.Source && offsets.Target(at) < s.Target:
+			m.fatalf("source %d is at target %d, below the position %+v", r.from, at, s.Position)
+		case r.from < s.Source:
+			mine++
+		}
+	}
+	seq := m.start
+	for range records {
+		seq = after(seq)
+	}
+	if mine != records || seq != s.Sequence {
+		m.fatalf("position %+v stands for %d records and sequence %d, the target has %d of them", s.Position, records, seq, mine)
+	}
+	l := m.l
+	if l.probe && l.out > 1 || l.out > Depth || len(l.flight) > Depth || l.pos.Source > l.sent || l.sent > l.fetched || l.back > l.out ||
+		l.skip > 0 && len(l.flight)+len(l.waiting) > 0 {
+		m.fatalf("invariant: %+v", l)
+	}
+	held := int64(0)
+	for _, items := range [][]Item{l.waiting, l.flight} {
+		for _, it := range items {
+			held += int64(len(it.Bytes))
+		}
+	}
+	if held != s.Held {
+		m.fatalf("holds %d bytes, says %d", held, s.Held)
+	}
+	if m.reply != nil {
+		for _, it := range m.reply.items {
+			held += int64(len(it.Bytes))
+		}
+	}
+	if m.b.Used() != held {
+		m.fatalf("the budget says %d bytes, %d are held", m.b.Used(), held)
+	}
+}
+
+// finish lets all arrive without further trouble and looks at the result.
+func (m *model) finish() {
+	end := m.source[len(m.source)-1].next
+	for i := 0; m.l.Snapshot().Source < end; i++ {
+		if i == 10000 {
+			m.fatalf("stuck: %+v", m.l)
+		}
+		m.late()
+		m.ask()
+		m.hand()
+		m.send()
+		m.deliver(false)
+		m.answer()
+		m.check()
+	}
+	var want []offsets.Source
+	for _, b := range m.source {
+		for i := range b.count {
+			want = append(want, b.first+offsets.Source(i))
+		}
+	}
+	i := 0
+	for at, r := range m.log {
+		if !r.ours {
+			continue
+		}
+		if i == len(want) || r.from != want[i] {
+			m.fatalf("target %d holds source %d, want number %d of %d", at, r.from, i, len(want))
+		}
+		i++
+	}
+	if i != len(want) {
+		m.fatalf("the target has %d records of %d", i, len(want))
+	}
+	if u := m.b.Used(); u != 0 {
+		m.fatalf("%d bytes of the budget are not given back", u)
+	}
+}

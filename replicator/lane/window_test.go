@@ -1,0 +1,169 @@
+package lane
+
+import (
+	"testing"
+
+	"github.com/kferry/kferry/offsets"
+)
+
+// two returns a running lane with one batch waiting behind one in flight, which
+// was acknowledged if open.
+func two(open bool) *Lane {
+	l := New(ID{"t", 0}, "t")
+	l.Start(Position{}, 0)
+	gen, _, _, _ := l.Fetch()
+	var items []Item
+	for i := range offsets.Source(3) {
+		items = append(items, Item{Bytes: []byte{byte(i)}, First: i, Next: i + 1, Records: 1})
+	}
+	l.Put(gen, items, 3, 0)
+	send(l)
+	if open {
+		l.Ack(0)
+		send(l)
+	}
+	return l
+}
+
+func send(l *Lane) bool {
+	w, ok := l.Next()
+	if !ok {
+		return false
+	}
+	if w.Again {
+		return l.Again(w.Gen)
+	}
+	_, ok = l.Send(w.Gen, w.Items[0], 1)
+	return ok
+}
+
+// The producer looks (Next), joins batches for a while, and books (Send or
+// Again). What happens in between must close the window.
+func TestWindowCloses(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		meddle func(*Lane)
+	}{
+		{"fail", func(l *Lane) { l.Fail() }},
+		{"shut", func(l *Lane) { l.Shut() }},
+		{"shed", (*Lane).Shed},
+		{"shed and fetched again", func(l *Lane) {
+			l.Shed()
+			gen, from, _, _ := l.Fetch()
+			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0)
+		}},
+		{"drop", func(l *Lane) { l.Fail(); l.Drop() }},
+		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0) }},
+	} {
+		l := two(true)
+		w, ok := l.Next()
+		if !ok || w.Again {
+			t.Fatalf("%s: %+v, %v", c.name, w, ok)
+		}
+		c.meddle(l)
+		if _, ok := l.Send(w.Gen, w.Items[0], 1); ok {
+			t.Errorf("sent after %s", c.name)
+		}
+	}
+}
+
+func TestWindowClosesToAgain(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		meddle func(*Lane)
+	}{
+		{"shut", func(l *Lane) { l.Shut() }},
+		{"shed", (*Lane).Shed},
+		{"drop", (*Lane).Drop},
+		{"again", func(l *Lane) { send(l) }},
+	} {
+		l := two(false)
+		l.Fail()
+		l.Rewind()
+		w, ok := l.Next()
+		if !ok || !w.Again {
+			t.Fatalf("%s: %+v, %v", c.name, w, ok)
+		}
+		c.meddle(l)
+		if l.Again(w.Gen) {
+			t.Errorf("sent again after %s", c.name)
+		}
+	}
+}
+
+// Started anew while a reply is outstanding, the reply would be taken for that
+// of a batch of the new start.
+func TestStartNeedsASettledLane(t *testing.T) {
+	l := two(true)
+	defer func() {
+		if recover() == nil {
+			t.Error("started with a batch on the wire")
+		}
+	}()
+	l.Start(Position{}, 0)
+}
+
+// A batch in flight of a lane that shed must not keep the fetch response alive
+// that it came in.
+func TestShedCopiesWhatFlies(t *testing.T) {
+	l := New(ID{"t", 0}, "t")
+	l.Start(Position{}, 0)
+	gen, _, _, _ := l.Fetch()
+	response := []byte("abc-----")
+	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0)
+	send(l)
+	l.Fail()
+	l.Shed()
+	l.Rewind()
+	w, _ := l.Next()
+	got := w.Items[0].Bytes
+	clear(response)
+	if string(got) != "abc" || cap(got) > 3 {
+		t.Errorf("got %q of %d bytes", got, cap(got))
+	}
+}
+
+// Dropped with batches that failed, it starts clean.
+func TestDropSettles(t *testing.T) {
+	l := two(true)
+	l.Fail()
+	l.Drop()
+	if !l.Shut() {
+		t.Error("not settled")
+	}
+	l.Start(Position{}, 0)
+	if s := l.Snapshot(); s.Held != 0 || send(l) {
+		t.Errorf("holds %d bytes", s.Held)
+	}
+}
+
+// Replies that come after the window was shut count until all are in.
+func TestSettles(t *testing.T) {
+	l := New(ID{"t", 0}, "t")
+	l.Start(Position{}, 0)
+	gen, _, _, _ := l.Fetch()
+	var items []Item
+	for i := range offsets.Source(4) {
+		items = append(items, Item{First: i, Next: i + 1, Records: 1})
+	}
+	l.Put(gen, items, 4, 0)
+	send(l)
+	l.Ack(0)
+	for range 3 {
+		send(l)
+	}
+	for i, step := range []struct {
+		do   func() bool
+		want bool
+	}{
+		{l.Shut, false},
+		{func() bool { return l.Ack(1) }, false},
+		{l.Fail, false},
+		{func() bool { return l.Ack(3) }, true},
+		{l.Shut, true},
+	} {
+		if got := step.do(); got != step.want {
+			t.Errorf("step %d: settled %v", i, got)
+		}
+	}
+}
