@@ -141,6 +141,19 @@ func TestNextSplits(t *testing.T) {
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	p := build(100, 1)
+	for n, want := range map[int]int{0: 0, 11: 0, 12: len(p), 40: len(p), len(p): len(p)} {
+		if got := Needs(p[:n]); got != want {
+			t.Errorf("%d bytes: %d, want %d", n, got, want)
+		}
+	}
+	binary.BigEndian.PutUint32(p[posLength:], 1<<31)
+	if got := Needs(p); got != 0 {
+		t.Errorf("negative length: %d", got)
+	}
+}
+
 func TestNextRefusesNonsense(t *testing.T) {
 	set32 := func(at int, x int32) func([]byte) {
 		return func(p []byte) { binary.BigEndian.PutUint32(p[at:], uint32(x)) }
