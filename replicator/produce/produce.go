@@ -275,7 +275,10 @@ func (p *Producer) queueLocked(m *member) {
 // the lane may not send now.
 func (p *Producer) take(m *member) []byte {
 	l := m.Lane
-	if time.Since(m.acked) > idleProbe {
+	p.mu.Lock()
+	idle := time.Since(m.acked) > idleProbe
+	p.mu.Unlock()
+	if idle {
 		l.Probe()
 	}
 	w, ok := l.Next()

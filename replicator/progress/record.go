@@ -60,7 +60,8 @@ func parseKey(key string) (lane.ID, bool) {
 		return lane.ID{}, false
 	}
 	n, err := strconv.ParseInt(parts[2], 10, 32)
-	return lane.ID{Topic: parts[1], Partition: int32(n)}, err == nil && n >= 0
+	id := lane.ID{Topic: parts[1], Partition: int32(n)}
+	return id, err == nil && n >= 0 && Key(id) == key // not "+1" or "01": one lane has one key
 }
 
 func (r Record) encode() ([]byte, error) {
