@@ -16,7 +16,7 @@ import (
 // leader moves and process crashes, and whoever else writes to the target: its
 // log holds every record of the source once, in order.
 func TestModel(t *testing.T) {
-	seeds := uint64(6000)
+	seeds := uint64(3000)
 	if testing.Short() {
 		seeds = 500
 	}
@@ -304,64 +304,6 @@ func (m *model) send() {
 	m.wire = append(m.wire, p)
 }
 
-// deliver hands the oldest batch on the wire to the broker; the leader may be
-// elsewhere, and then says so or not at all.
-func (m *model) deliver(away bool) {
-	for _, p := range m.wire {
-		if p.state != under {
-			continue
-		}
-		if away {
-			p.state = refused
-		} else {
-			m.store(p)
-			if p.state == stored && m.r.IntN(10) == 0 {
-				p.state = lost // stored, and the reply says that nobody knows
-			}
-		}
-		return
-	}
-}
-
-// store is the broker: idempotent, remembers five batches, takes any first
-// sequence of a producer it does not know.
-func (m *model) store(p *packet) {
-	end := p.seq
-	for range len(p.records) - 1 {
-		end = after(end)
-	}
-	if m.known {
-		for _, old := range m.five {
-			if old.seq == p.seq && len(old.records) == len(p.records) {
-				m.done.duplicates++
-				p.state, p.base = stored, old.base
-				return
-			}
-		}
-		if p.seq != after(m.last) {
-			p.state = outOfSeq
-			return
-		}
-	}
-	p.state, p.base = stored, offsets.Target(len(m.log))
-	seq := p.seq
-	for _, from := range p.records {
-		m.log = append(m.log, record{true, from, seq})
-		seq = after(seq)
-	}
-	m.known, m.last = true, end
-	m.five = append(m.five, *p)
-	m.five = m.five[max(0, len(m.five)-5):]
-}
-
-// after is the sequence number that follows seq.
-func after(seq int32) int32 {
-	if seq == math.MaxInt32 {
-		return 0
-	}
-	return seq + 1
-}
-
 // answer hands the oldest reply to the lane.
 func (m *model) answer() {
 	if len(m.wire) == 0 || m.wire[0].state == under {
@@ -461,30 +403,6 @@ func (m *model) late() {
 	}
 }
 
-func (m *model) foreign() {
-	for range m.r.IntN(3) {
-		m.log = append(m.log, record{})
-	}
-}
-
-// forget is a broker that drops the producer after a day of silence. Either the
-// lane had nothing to send that day, and is told to probe, or its process was
-// down. (A lane that waits a day with a batch of which nobody knows whether it is
-// stored is not in the model: it would have to find its place anew.)
-func (m *model) forget() {
-	for len(m.dead) > 0 {
-		m.late()
-	}
-	down := len(m.wire) > 0 || len(m.l.flight) > 0 || m.known && m.l.pos.Sequence != after(m.last)
-	m.known, m.five = false, nil
-	if down {
-		m.wire = nil
-		m.crash()
-	} else {
-		m.l.Probe()
-	}
-}
-
 func (m *model) begin() {
 	m.l = New(ID{"t", 0}, "t")
 	m.resume()
@@ -512,54 +430,6 @@ func (m *model) resume() {
 	}
 	m.saved = plan.Position
 	m.l.Start(plan.Position, plan.Skip)
-}
-
-// check compares what the lane says with what the target has.
-func (m *model) check() {
-	s := m.l.Snapshot()
-	records := 0 // of the source below the position
-	for _, b := range m.source {
-		records += int(max(0, min(s.Source-b.first, offsets.Source(b.count))))
-	}
-	mine := 0
-	for at, r := range m.log {
-		switch {
-		case !r.ours:
-		case r.from >= s.Source && offsets.Target(at) < s.Target:
-			m.fatalf("source %d is at target %d, below the position %+v", r.from, at, s.Position)
-		case r.from < s.Source:
-			mine++
-		}
-	}
-	seq := m.start
-	for range records {
-		seq = after(seq)
-	}
-	if mine != records || seq != s.Sequence {
-		m.fatalf("position %+v stands for %d records and sequence %d, the target has %d of them", s.Position, records, seq, mine)
-	}
-	l := m.l
-	if l.probe && l.out > 1 || l.out > Depth || len(l.flight) > Depth || l.pos.Source > l.sent || l.sent > l.fetched || l.back > l.out ||
-		l.skip > 0 && len(l.flight)+len(l.waiting) > 0 {
-		m.fatalf("invariant: %+v", l)
-	}
-	held := int64(0)
-	for _, items := range [][]Item{l.waiting, l.flight} {
-		for _, it := range items {
-			held += int64(len(it.Bytes))
-		}
-	}
-	if held != s.Held {
-		m.fatalf("holds %d bytes, says %d", held, s.Held)
-	}
-	if m.reply != nil {
-		for _, it := range m.reply.items {
-			held += int64(len(it.Bytes))
-		}
-	}
-	if m.b.Used() != held {
-		m.fatalf("the budget says %d bytes, %d are held", m.b.Used(), held)
-	}
 }
 
 // finish lets all arrive without further trouble and looks at the result.

@@ -1,0 +1,461 @@
+package progress
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// storing runs test with a kfake cluster in a bubble of synctest.
+func storing(t *testing.T, test func(*testing.T, *kfake.Cluster, *kafka.Cluster)) {
+	synctest.Test(t, func(t *testing.T) {
+		var wire kfake.VirtualNetwork
+		fake, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.Ports(9092, 9093), kfake.ListenFn(wire.Listen))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fake.Close()
+		cl, err := kafka.Open(config.Cluster{Alias: "target", BootstrapServers: fake.ListenAddrs(), ClientID: "test", Connections: 1}, kafka.Options{Dialer: wire.DialContext})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		test(t, fake, cl)
+	})
+}
+
+func open(t *testing.T, cl *kafka.Cluster) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), cl, "flow", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func load(t *testing.T, cl *kafka.Cluster) map[lane.ID]Record {
+	t.Helper()
+	got, err := open(t, cl).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func save(t *testing.T, s *Store, rs ...Record) {
+	t.Helper()
+	if err := s.Save(t.Context(), rs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func recordOf(topic string, n int32, source offsets.Source) Record {
+	return Record{
+		Lane: lane.ID{Topic: topic, Partition: n}, TargetTopic: "x." + topic, At: time.UnixMilli(1e12).UTC(), SourceID: [16]byte{1},
+		Position: lane.Position{Source: source, Target: offsets.Target(source) + 7, Producer: 4, Sequence: int32(source)},
+	}
+}
+
+func write(t *testing.T, cl *kafka.Cluster, rs ...*kgo.Record) {
+	t.Helper()
+	for _, r := range rs {
+		if r.Topic == "" {
+			r.Topic = Topic("flow")
+		}
+	}
+	if err := cl.Client().ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenMakesACompactedTopic(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		if _, err := Open(t.Context(), cl, "flow", 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // of the bubble's clock: kadm remembers for a second that it was missing
+		ts, err := cl.Admin().ListTopics(t.Context(), "kferry.flow.progress")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := ts["kferry.flow.progress"]; len(d.Partitions) != Slots || len(d.Partitions[0].Replicas) != 1 {
+			t.Errorf("%d partitions, %d replicas", len(d.Partitions), len(d.Partitions[0].Replicas))
+		}
+		if c := fake.TopicInfo("kferry.flow.progress").Configs["cleanup.policy"]; c == nil || *c != "compact" {
+			t.Errorf("cleanup.policy %v", c)
+		}
+		if got := load(t, cl); len(got) != 0 {
+			t.Errorf("an empty topic holds %v", got)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for policy, ok := range map[string]bool{"compact": true, "delete": false, "compact,delete": false} {
+		storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+			if _, err := cl.Admin().CreateTopic(t.Context(), 3, 1, map[string]*string{"cleanup.policy": &policy}, Topic("flow")); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(t.Context(), cl, "flow", 0)
+			if ok != (err == nil) || !ok && !strings.Contains(err.Error(), `"kferry.flow.progress" on the target "target" has cleanup.policy=`+policy) {
+				t.Errorf("%s: %v", policy, err)
+			}
+		})
+	}
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		_, err := Open(t.Context(), cl, "flow", 99)
+		if err == nil || !strings.Contains(err.Error(), `cannot make the progress topic "kferry.flow.progress"`) {
+			t.Errorf("replication factor 99: %v", err)
+		}
+	})
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		save(t, s)
+		want := map[lane.ID]Record{}
+		for round := range offsets.Source(3) {
+			var rs []Record
+			for i := range int32(2000) {
+				if round > 0 && i%int32(round+1) != 0 {
+					continue
+				}
+				r := recordOf(fmt.Sprint("topic-", i%40), i/40, round*1000+offsets.Source(i))
+				want[r.Lane] = r
+				rs = append(rs, r)
+			}
+			save(t, s, rs...)
+		}
+		if got := load(t, cl); !maps.Equal(got, want) {
+			t.Errorf("%d of %d lanes", len(got), len(want))
+		}
+		fake.Compact()
+		if got := load(t, cl); !maps.Equal(got, want) {
+			t.Errorf("compacted: %d of %d lanes", len(got), len(want))
+		}
+		used := 0
+		for n := range int32(Slots) {
+			if fake.PartitionInfo(Topic("flow"), n).HighWatermark > 0 {
+				used++
+			}
+		}
+		if used != Slots {
+			t.Errorf("%d slots are used", used)
+		}
+	})
+}
+
+// A tombstone forgets a lane, until it is stored anew.
+func TestTombstones(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		save(t, s, recordOf("a", 0, 5), recordOf("b", 0, 6), recordOf("c", 0, 7))
+		for _, k := range []string{"lane/a/0", "lane/b/0", "lane/never/9", "foreign"} {
+			write(t, cl, &kgo.Record{Key: []byte(k)})
+		}
+		save(t, s, recordOf("b", 0, 8))
+		want := map[lane.ID]Record{{Topic: "b"}: recordOf("b", 0, 8), {Topic: "c"}: recordOf("c", 0, 7)}
+		if got := load(t, cl); !maps.Equal(got, want) {
+			t.Errorf("got %v", got)
+		}
+		fake.Compact()
+		if got := load(t, cl); !maps.Equal(got, want) {
+			t.Errorf("compacted: %v", got)
+		}
+	})
+}
+
+// A topic whose records were all deleted has an end that no record shows.
+func TestLoadOfADeletedLog(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		save(t, s, recordOf("a", 0, 5))
+		ends, err := cl.Admin().ListEndOffsets(t.Context(), Topic("flow"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cl.Admin().DeleteRecords(t.Context(), ends.Offsets()); err != nil {
+			t.Fatal(err)
+		}
+		if got := load(t, cl); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A marker at the end of a partition counts like a record.
+func TestLoadPastMarkers(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		tx, err := cl.NewClient(kgo.TransactionalID("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Close()
+		r := recordOf("a", 0, 5)
+		v, _ := r.encode()
+		if err := tx.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: s.topic, Key: []byte(Key(r.Lane)), Value: v}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		if got := load(t, cl); got[r.Lane] != r {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestLoadRefusesForeignRecords(t *testing.T) {
+	for key, value := range map[string]string{
+		"hello": "{}", "lane/a/0": "not json", "lane/a/1": `{"version":9}`, "": "x",
+	} {
+		storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+			save(t, open(t, cl), recordOf("a", 0, 5))
+			write(t, cl, &kgo.Record{Key: []byte(key), Value: []byte(value)})
+			_, err := open(t, cl).Load(t.Context())
+			if err == nil || !strings.Contains(err.Error(), `progress topic "kferry.flow.progress": progress record `) {
+				t.Errorf("%q: %v", key, err)
+			}
+		})
+	}
+}
+
+func TestLoadEndsWithItsContext(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		save(t, open(t, cl), recordOf("a", 0, 5))
+		s := open(t, cl)
+		fake.ControlKey(kmsg.Fetch.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			fake.KeepControl()
+			return nil, nil, true // never an answer
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := s.Load(ctx); ctx.Err() == nil || err == nil {
+			t.Errorf("%v, %v", err, ctx.Err())
+		}
+	})
+}
+
+func TestSaveFails(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		if _, err := cl.Admin().DeleteTopics(t.Context(), s.topic); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Save(ctx, []Record{recordOf("a", 0, 5)}); err == nil || !strings.Contains(err.Error(), `cannot store progress in topic "kferry.flow.progress"`) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// idempotent is a batch of n records as producer pid writes it.
+func idempotent(pid int64, seq int32, n, size int) []byte {
+	var plain []byte
+	for i := range n {
+		r := kmsg.Record{OffsetDelta: int32(i), Value: bytes.Repeat([]byte("x"), size)}
+		r.Length = int32(len(r.AppendTo(nil)) - 1)
+		plain = r.AppendTo(plain)
+	}
+	b := kmsg.RecordBatch{
+		PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: int32(n - 1), FirstTimestamp: 1, MaxTimestamp: 1,
+		ProducerID: pid, FirstSequence: seq, NumRecords: int32(n), Records: plain,
+	}
+	b.Length = int32(len(b.AppendTo(nil)) - 12)
+	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b.AppendTo(nil)
+}
+
+// scanned is a target partition that several producers write.
+type scanned struct {
+	t    *testing.T
+	cl   *kafka.Cluster
+	scan Scan
+}
+
+func newScanned(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) *scanned {
+	t.Helper()
+	if _, err := cl.Admin().CreateTopic(t.Context(), 1, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("8000000")}, "t"); err != nil {
+		t.Fatal(err)
+	}
+	return &scanned{t, cl, Scan{Link: cl.Links()[0], Leader: fake.LeaderFor("t", 0), Topic: "t", TopicID: fake.TopicInfo("t").TopicID}}
+}
+
+func (s *scanned) producer() int64 {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	resp, err := req.RequestWith(s.t.Context(), s.cl.Client())
+	if err != nil || resp.ErrorCode != 0 {
+		s.t.Fatal(err, resp)
+	}
+	return resp.ProducerID
+}
+
+func (s *scanned) write(p []byte) {
+	s.t.Helper()
+	req := kmsg.NewPtrProduceRequest()
+	req.TimeoutMillis = 1000
+	rt := kmsg.NewProduceRequestTopic()
+	rt.Topic, rt.TopicID = s.scan.Topic, s.scan.TopicID
+	rp := kmsg.NewProduceRequestTopicPartition()
+	rp.Records = p
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	done := make(chan error)
+	s.scan.Link.Produce(s.t.Context(), s.scan.Leader, req, func(r *kmsg.ProduceResponse, err error) {
+		if err == nil && r.Topics[0].Partitions[0].ErrorCode != 0 {
+			err = fmt.Errorf("code %d", r.Topics[0].Partitions[0].ErrorCode)
+		}
+		done <- err
+	})
+	if err := <-done; err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *scanned) want(from, to offsets.Target, pid int64, last int32, found bool) {
+	s.t.Helper()
+	scan := s.scan
+	scan.From, scan.To, scan.Producer = from, to, pid
+	gotLast, gotFound, err := scan.Last(s.t.Context())
+	if err != nil || gotFound != found || gotLast != last {
+		s.t.Errorf("[%d, %d) of %d: %d, %v, %v; want %d, %v", from, to, pid, gotLast, gotFound, err, last, found)
+	}
+}
+
+func TestScan(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		ours, foreign := s.producer(), s.producer()
+		s.want(0, 0, ours, 0, false)
+		s.write(idempotent(foreign, 0, 4, 10)) // 0 to 3
+		s.want(0, 4, ours, 0, false)
+		s.write(idempotent(ours, 0, 3, 10))   // 4 to 6
+		s.write(idempotent(-1, -1, 2, 10))    // 7, 8: no id at all
+		s.write(idempotent(ours, 3, 5, 10))   // 9 to 13
+		s.write(idempotent(foreign, 4, 9, 1)) // 14 to 22
+		s.want(0, 23, ours, 7, true)
+		s.want(0, 23, foreign, 12, true)
+		s.want(14, 23, ours, 0, false)
+		s.want(13, 23, ours, 7, true)
+		s.want(0, 7, ours, 7, true) // the answer holds what follows too
+		s.want(23, 23, ours, 0, false)
+	})
+}
+
+// Many batches, and one larger than a fetch, which comes cut at first.
+func TestScanGoesOn(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		ours := s.producer()
+		seq := int32(0)
+		for range 5 {
+			s.write(idempotent(ours, seq, 3, 300<<10))
+			seq += 3
+		}
+		s.write(idempotent(s.producer(), 0, 1, 3<<20))
+		s.write(idempotent(ours, seq, 1, 10))
+		s.want(0, 17, ours, 15, true)
+	})
+}
+
+// answers has the next fetches answered with these records, and returns the
+// sizes that were asked for.
+func (s *scanned) answers(fake *kfake.Cluster, raws ...[]byte) *[]int32 {
+	var asked []int32
+	for _, raw := range raws {
+		fake.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			asked = append(asked, r.(*kmsg.FetchRequest).Topics[0].Partitions[0].PartitionMaxBytes)
+			resp := r.ResponseKind().(*kmsg.FetchResponse)
+			rt := kmsg.NewFetchResponseTopic()
+			rp := kmsg.NewFetchResponseTopicPartition()
+			rt.TopicID, rp.RecordBatches = s.scan.TopicID, raw
+			rt.Partitions = append(rt.Partitions, rp)
+			resp.Topics = append(resp.Topics, rt)
+			return resp, nil, true
+		})
+	}
+	return &asked
+}
+
+func TestScanAcrossTheWrap(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		s.answers(fake, idempotent(7, math.MaxInt32-1, 4, 1))
+		s.want(0, 4, 7, 1, true)
+	})
+}
+
+// A batch that does not fit comes cut, and is asked for by its size.
+func TestScanAsksForTheSize(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		p := idempotent(7, 0, 1, 3<<20)
+		asked := s.answers(fake, p[:1<<20], p)
+		s.want(0, 1, 7, 0, true)
+		if len(*asked) != 2 || int((*asked)[1]) != len(p) {
+			t.Errorf("asked for %v bytes", *asked)
+		}
+	})
+}
+
+// What a broker sends of the time before the stretch does not count.
+func TestScanIgnoresWhatIsBefore(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		foreign := idempotent(8, 0, 1, 1)
+		foreign[7] = 4 // its offset
+		s.answers(fake, append(idempotent(7, 0, 4, 1), foreign...))
+		s.want(4, 5, 7, 0, false)
+	})
+}
+
+func TestScanErrors(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		s.write(idempotent(-1, -1, 1, 1))
+		for says, change := range map[string]func(*Scan){
+			"OFFSET_OUT_OF_RANGE":      func(s *Scan) { s.From, s.To = 50, 60 },
+			"UNKNOWN_TOPIC_ID":         func(s *Scan) { s.TopicID[3]++ },
+			"NOT_LEADER_FOR_PARTITION": func(s *Scan) { s.Leader = 1 - s.Leader },
+		} {
+			scan := s.scan
+			scan.To = 1
+			change(&scan)
+			if _, _, err := scan.Last(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("got %v, want %s", err, says)
+			}
+		}
+		fake.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) { return r.ResponseKind(), nil, true })
+		scan := s.scan
+		scan.To = 1
+		if _, _, err := scan.Last(t.Context()); err == nil || !strings.Contains(err.Error(), `leaves out topic "t" partition 0`) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
