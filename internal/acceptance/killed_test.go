@@ -1,0 +1,97 @@
+package acceptance
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/kafkatest"
+)
+
+// killing is a story of TestKilled.
+type killing struct {
+	version string
+	foreign bool  // somebody else writes to the target topics too
+	share   int64 // of the amount of records, in percent
+}
+
+// kferry is killed again and again, at random moments, while it carries: nothing is lost, nothing is there twice and
+// nothing is out of order.
+func TestKilled(t *testing.T) {
+	for name, k := range map[string]killing{
+		"4.3.1":         {version: kafkatest.V4, share: 100},
+		"4.3.1-foreign": {version: kafkatest.V4, share: 100, foreign: true},
+		"3.9.1":         {version: kafkatest.V3, share: 50},
+		"3.9.1-foreign": {version: kafkatest.V3, share: 25, foreign: true},
+	} {
+		t.Run(name, func(t *testing.T) { k.run(t) })
+	}
+}
+
+func (k killing) run(t *testing.T) {
+	const partitions = 6
+	p, rng := newPair(t, k.version), random(t)
+	var topics []string
+	var writers, intruders []*live
+	before := map[string]int64{}
+	for _, c := range codecs {
+		topic := p.topic(string(c.codec))
+		topics = append(topics, topic)
+		p.source.CreateTopic(t, topic, partitions, nil)
+		o := datagen.Options{Topic: topic, Codec: c.codec, Size: 1024, Seed: 1, Records: size(c.short, c.release) * k.share / 100}
+		before[topic] = p.generate(t.Context(), o).Records
+		o.Records, o.Seed, o.Rate = 0, 2, float64(size(500, 2_000)*k.share/100)
+		writers = append(writers, p.keepWriting(o))
+		if k.foreign {
+			p.target.CreateTopic(t, topic, partitions, nil)
+			intruders = append(intruders, p.intrude(topic, partitions))
+		}
+	}
+	k.killAgainAndAgain(t, p, rng)
+
+	f := p.run(p.settings())
+	all := int64(0)
+	for i, topic := range topics {
+		want, others := before[topic]+writers[i].stop(t), int64(0)
+		all += want
+		if k.foreign {
+			others = intruders[i].stop(t)
+		}
+		p.arrived(f, topic, want+others)
+		defer func() {
+			r := p.same(check.Options{Topic: topic, Foreign: foreign})
+			if got := r.Total(); got.Foreign != others || got.Source != want {
+				t.Errorf("%s: compared %d records and %d foreign ones, want %d and %d", topic, got.Source, got.Foreign, want, others)
+			}
+		}()
+	}
+	f.stop()
+	t.Logf("%d records", all)
+}
+
+// killAgainAndAgain starts kferry and kills it: at times while it starts, mostly while it carries.
+func (k killing) killAgainAndAgain(t *testing.T, p *pair, rng *rand.Rand) {
+	var avoided, carried float64
+	for i := range size(6, 20) {
+		f := p.run(p.settings())
+		moment := time.Duration(rng.Int64N(int64(1500 * time.Millisecond)))
+		if i%4 != 3 {
+			f.carries()
+		}
+		time.Sleep(moment) // the moment is the point, nothing is waited for
+		var records, again float64
+		if code, body, err := f.get("/metrics"); err == nil && code == http.StatusOK {
+			records, again = sample(body, "kferry_records_total"), sample(body, "kferry_duplicates_avoided_total")
+		}
+		f.kill()
+		t.Logf("kill %d: %v after its start; it had carried %.0f records and found %.0f on the target", i+1,
+			time.Since(f.began).Round(time.Millisecond), records, again)
+		carried, avoided = carried+records, avoided+again
+	}
+	if carried == 0 || avoided == 0 {
+		t.Errorf("%.0f records were carried before a kill and %.0f found again after one: the test has tested nothing", carried, avoided)
+	}
+}
