@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/lane"
@@ -164,13 +165,37 @@ func (c *Catalog) targets(ctx context.Context, pairs []*pair) (kadm.TopicDetails
 	if len(names) == 0 {
 		return kadm.TopicDetails{}, nil
 	}
-	ts, err := c.o.Target.Admin().ListTopics(ctx, names...)
-	if err != nil {
-		return nil, err
-	}
+	ts, err := named(ctx, c.o.Target, names)
 	maps.DeleteFunc(ts, func(_ string, t kadm.TopicDetail) bool {
 		return errors.Is(t.Err, kerr.UnknownTopicOrPartition)
 	})
+	return ts, err
+}
+
+// named describes topics. kadm's ListTopics fails as a whole when one of them
+// may not be seen, and would stop the lanes of all the others.
+func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDetails, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, n := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(n)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, cl.Client())
+	if err != nil {
+		return nil, err
+	}
+	ts := kadm.TopicDetails{}
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode)}
+		for _, p := range t.Partitions {
+			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, Err: kerr.ErrorForCode(p.ErrorCode)}
+		}
+		ts[*t.Topic] = d
+	}
 	return ts, nil
 }
 
@@ -276,6 +301,8 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails) View {
 			case pl.Problem != nil:
 			case !exists:
 				pl.Problem = fmt.Errorf("target topic %q does not exist", p.target)
+			case errors.Is(t.Err, kerr.TopicAuthorizationFailed):
+				pl.Problem = fmt.Errorf("target topic %q: %w: allow our user to Describe and Write it", p.target, t.Err)
 			case t.Err != nil:
 				pl.Problem = fmt.Errorf("target topic %q: %w", p.target, t.Err)
 			case !ok && p.stuck != nil:

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -331,6 +333,18 @@ func TestCreateNotAllowed(t *testing.T) {
 		kfake.User("PLAIN", "limited", "secret", may(kmsg.ACLOperationDescribe), may(kmsg.ACLOperationDescribeConfigs)))
 }
 
+// One target topic that our user may not see must not stop the others.
+func TestDescribeNotAllowed(t *testing.T) {
+	refreshingAs(t, identity, plain("limited", "secret"), func(t *testing.T, w *world) {
+		w.make(w.target, "a", 2, nil)
+		w.make(w.target, "b", 1, nil)
+		v, _ := w.refresh()
+		w.wantProblem(v, "a", 0, `target topic "a"`, "TOPIC_AUTHORIZATION_FAILED", "allow our user to Describe and Write it")
+		w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
+	}, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "secret"), kfake.User("PLAIN", "limited", "secret",
+		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "b", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribe, Allow: true}))
+}
+
 // noSettings has a cluster refuse to describe settings.
 func noSettings(f *kfake.Cluster) {
 	f.ControlKey(kmsg.DescribeConfigs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -428,9 +442,25 @@ func TestRefreshFails(t *testing.T) {
 // Two flows, or two daemons, make the same topic at once.
 func TestSomebodyElseIsFaster(t *testing.T) {
 	refreshing(t, identity, func(t *testing.T, w *world) {
-		if _, err := w.o.Target.Admin().ListTopics(t.Context(), "a", "b"); err != nil { // remembered as missing
-			t.Fatal(err)
-		}
+		w.target.ControlKey(kmsg.Metadata.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.target.KeepControl()
+			req, resp := r.(*kmsg.MetadataRequest), r.ResponseKind().(*kmsg.MetadataResponse)
+			if len(req.Topics) != 2 || len(resp.Topics) > 0 {
+				return nil, nil, false
+			}
+			w.target.DropControl() // both were missing a moment ago
+			for _, rt := range req.Topics {
+				st := kmsg.NewMetadataResponseTopic()
+				st.Topic, st.ErrorCode = rt.Topic, kerr.UnknownTopicOrPartition.Code
+				resp.Topics = append(resp.Topics, st)
+			}
+			for i, addr := range w.target.ListenAddrs() {
+				host, port, _ := net.SplitHostPort(addr)
+				n, _ := strconv.Atoi(port)
+				resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: int32(i), Host: host, Port: int32(n)})
+			}
+			return resp, nil, true
+		})
 		w.make(w.target, "a", 2, nil)
 		v, events, err := w.c.Refresh(t.Context())
 		if err != nil || len(events) != 1 || events[0].Topic != "b" {
