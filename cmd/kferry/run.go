@@ -83,6 +83,11 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if _, set := lookup(p.environ, "GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(memoryLimit(cfg.MemoryBudget))
 	}
+	if _, set := lookup(p.environ, "GOGC"); !set {
+		// What lives is a few large buffers without pointers, which cost the collector nothing to mark; what it leaves
+		// lying until the next round is as large as they are: so it comes round twice as often.
+		debug.SetGCPercent(50)
+	}
 	reg := prometheus.NewRegistry()
 	d, err := p.openDaemon(cfg, log, reg)
 	if err != nil {

@@ -27,10 +27,11 @@ const (
 	// a moment, and a request on the wire cannot be changed.
 	fullWait = 5 * time.Millisecond
 	// Bytes asked per partition. A batch larger than this is asked for by its size.
-	partitionBytes = 1 << 20
+	partitionBytes = 4 << 20
 	// Bytes asked per response: starts small, doubles while responses are full,
-	// so that an idle link reserves little of the memory budget.
-	leastBytes, mostBytes = 1 << 20, 16 << 20
+	// so that an idle link reserves little of the memory budget. Both bounds
+	// shrink with the budget.
+	leastBytes, mostBytes = 4 << 20, 16 << 20
 	// A response that cannot be read is asked for again so many times at the
 	// same offset before the source's log is called damaged.
 	damagedAfter = 5
@@ -108,9 +109,14 @@ type cursor struct {
 func New(o Options) *Fetcher {
 	return &Fetcher{
 		o: o, rec: recode.New(), wake: make(chan struct{}, 1), marked: map[*lane.Lane]bool{},
-		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, size: leastBytes,
+		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, size: least(o.Budget),
 	}
 }
+
+// least and most bound the bytes of a response by parts of the budget, since a
+// process has a Fetcher for each source broker.
+func least(b *budget.Budget) int32 { return int32(min(max(b.Limit()/64, 256<<10), leastBytes)) }
+func most(b *budget.Budget) int32  { return int32(min(max(b.Limit()/8, 256<<10), mostBytes)) }
 
 // Add makes the fetcher read for s.Lane, from where the lane says.
 func (f *Fetcher) Add(s Source) {
@@ -216,9 +222,9 @@ func size(resp *kmsg.FetchResponse) (n int64) {
 func (f *Fetcher) adapt(got int64) {
 	switch {
 	case got > int64(f.size)/2:
-		f.size = min(f.size*2, mostBytes, int32(max(f.o.Budget.Limit()/8, leastBytes)))
+		f.size = min(f.size*2, most(f.o.Budget))
 	case got < int64(f.size)/8:
-		f.size = max(f.size/2, leastBytes)
+		f.size = max(f.size/2, least(f.o.Budget))
 	}
 }
 
@@ -372,8 +378,10 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 		c.maxBytes = max(c.maxBytes, int32(s.short))
 		c.from = -1 // have the session told
 	}
+	if err == nil || s.next > s.from {
+		c.damaged = 0 // what is counted is one place read in vain
+	}
 	if err == nil {
-		c.damaged = 0
 		return
 	}
 	f.broken(c, s.next, err)

@@ -98,7 +98,7 @@ func TestSession(t *testing.T) {
 // broker answers every request at once with an error for it. Brokers that know
 // no ids would take the new one for the one to forget.
 func TestNewTopicOfTheSameName(t *testing.T) {
-	f := New(Options{})
+	f := New(Options{Budget: budget.New(1 << 20)})
 	l := lane.New(lane.ID{Topic: "a"}, "a")
 	l.Start(lane.Position{}, 0)
 	f.Add(Source{Lane: l, TopicID: [16]byte{1}})
@@ -145,7 +145,7 @@ type lanes struct {
 }
 
 func newLanes(seed uint64) *lanes {
-	w := &lanes{r: rand.New(rand.NewPCG(seed, 4)), f: New(Options{}), in: map[*lane.Lane]bool{}, broker: mirror{}}
+	w := &lanes{r: rand.New(rand.NewPCG(seed, 4)), f: New(Options{Budget: budget.New(1 << 20)}), in: map[*lane.Lane]bool{}, broker: mirror{}}
 	for n := range int32(4) {
 		l := lane.New(lane.ID{Topic: fmt.Sprint("t", n%2), Partition: n}, "t")
 		l.Share(1)
