@@ -16,8 +16,9 @@ import (
 
 // Slots is how many partitions a new progress topic gets. Lanes hash to slots
 // by their key (murmur2, as Java's producer does), and replicas of the daemon
-// share the slots, so there can be as many replicas.
-const Slots = 24
+// share the slots, so there can be as many replicas. More would cost hosts that
+// count partitions, and make the first start slower.
+const Slots = 8
 
 // Store is the progress topic of one flow. Safe for concurrent use.
 type Store struct {

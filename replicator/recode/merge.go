@@ -31,6 +31,10 @@ func (r *Recoder) Merge(vs []batch.View, limit int) (out batch.View, used int, e
 		return vs[0], 1, nil
 	}
 	defer r.trim()
+	plain := vs[0].Codec() == batch.None
+	if plain {
+		r.joint.body = make([]byte, 0, total(vs[:n])) // the result itself, so that it is copied once
+	}
 	if used, err = r.join(vs[:n], limit); err != nil {
 		return nil, 0, err
 	}
@@ -38,10 +42,21 @@ func (r *Recoder) Merge(vs []batch.View, limit int) (out batch.View, used int, e
 		// Together they compress to less than apart, nearly always.
 		v, err := r.seal(r.marks[used-1], vs[0].Codec())
 		if err == nil && len(v) <= limit {
+			if plain {
+				r.joint.body = nil
+				return v[:len(v):len(v)], used, nil
+			}
 			return bytes.Clone(v), used, nil
 		}
 	}
 	return vs[0], 1, nil
+}
+
+func total(vs []batch.View) (n int) {
+	for _, v := range vs {
+		n += len(v)
+	}
+	return n
 }
 
 // prefix is how many of vs may be in one batch, judged by their headers. Entries,
