@@ -17,6 +17,13 @@ import (
 // the damage must be on the source's disk.
 const corruptAfter = 5
 
+// A lane that could not send for so long does not send the same bytes again but
+// asks the target what arrived: by then the broker may have forgotten the
+// producer (after a day by default), and would store a duplicate.
+const longWait = time.Hour
+
+var errLongWait = errors.New("the target was away for long")
+
 // What the helm does about lanes that failed: a fetcher or producer has let go
 // of the lane and says why.
 
@@ -95,9 +102,14 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 	switch v {
 	case kafka.Retry, kafka.Rehome:
 		h.ail(m, h.f.target.Alias(), at, cause)
+		wait, now := m.failing(), time.Now()
+		if m.tries == 1 {
+			m.waits = now
+		}
+		m.due = now.Add(wait)
 		l.Set(lane.Waiting, "waiting for the target: "+cause.Error())
 		l.Shed()
-		m.homeTarget, m.due = true, time.Now().Add(m.failing())
+		m.homeTarget = true
 		h.pending[m] = true
 		h.f.askRefresh()
 	case kafka.Resume:

@@ -33,6 +33,7 @@ type member struct {
 	start, homeSource, homeTarget bool
 	drained                       func() // all that the lane holds must be acknowledged first
 	due                           time.Time
+	waits                         time.Time // since when the lane waits for the target, with batches that may have arrived
 
 	tries       int            // failures since the lane last got on
 	failedAt    offsets.Source // where it was at the last of them
@@ -356,6 +357,10 @@ func (h *helm) home(m *member) {
 	if m.homeTarget && m.place.TargetLeader >= 0 && m.place.Problem == nil {
 		m.homeTarget = false
 		if m.lane.State() == lane.Waiting {
+			if time.Since(m.waits) > longWait {
+				h.resume(m, errLongWait)
+				return
+			}
 			m.lane.Rewind()
 		}
 		at := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
