@@ -69,7 +69,7 @@ fuzz: ## every fuzz target for FUZZTIME (60s) each
 	grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
 		pkg=$$(dirname "$$file"); name=$${func#func }; \
 		echo "== $$pkg $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$pkg" </dev/null; \
 	done
 
 .PHONY: bench
