@@ -219,10 +219,14 @@ func (f *flow) logEvents(events []catalog.Event, said map[string]string) {
 		if old, ok := said[key]; ok && old == text {
 			continue
 		}
+		log := f.log
+		if e.Topic != "" {
+			log = log.With("topic", e.Topic)
+		}
 		if e.Err != nil {
-			f.log.Warn(e.Text, "topic", e.Topic, "err", e.Err)
+			log.Warn(e.Text, "err", e.Err)
 		} else {
-			f.log.Info(e.Text, "topic", e.Topic)
+			log.Info(e.Text)
 		}
 	}
 	clear(said)

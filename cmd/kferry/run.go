@@ -160,7 +160,7 @@ func serve(ctx context.Context, d daemon, srv *web.Server, drain time.Duration, 
 		failed = <-webEnd
 	}
 	if err == nil && failed == nil {
-		log.Info("stopped, progress is stored")
+		log.Info("stopped as asked")
 	}
 	return errors.Join(err, failed)
 }

@@ -105,7 +105,7 @@ func TestRunUntilStopped(t *testing.T) {
 		t.Errorf("readyz: %d %q %v", resp.StatusCode, body, err)
 	}
 	close(f.release)
-	if code := <-end; code != 0 || !strings.Contains(stderr.String(), "progress is stored") {
+	if code := <-end; code != 0 || !strings.Contains(stderr.String(), "stopped as asked") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

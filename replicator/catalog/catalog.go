@@ -253,7 +253,7 @@ func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.
 	}
 	for _, e := range []error{srcErr, dstErr} {
 		if e != nil {
-			c.event("", "topic settings cannot be read; Kafka's defaults are assumed", e)
+			c.event("", "topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed, and that the source may be compacted", e)
 		}
 	}
 }

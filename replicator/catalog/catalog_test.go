@@ -367,7 +367,7 @@ func TestSettingsNotAllowed(t *testing.T) {
 		v, said := w.refresh()
 		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, false)
 		w.wantPlace(v, "b", 0, "b", 5000, false)
-		wantEvents(t, said, ": settings of source topics cannot be read: topics are made with the target's defaults", ": topic settings cannot be read; Kafka's defaults are assumed", `created topic "a"`)
+		wantEvents(t, said, ": settings of source topics cannot be read (DescribeConfigs): topics are made with the target's defaults", ": topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed", `created topic "a"`)
 		_, said = w.refresh()
 		wantEvents(t, said)
 	})
@@ -376,7 +376,7 @@ func TestSettingsNotAllowed(t *testing.T) {
 		w.make(w.target, "b", 1, map[string]string{"max.message.bytes": "5000"})
 		v, said := w.refresh()
 		w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
-		wantEvents(t, said, ": topic settings cannot be read; Kafka's defaults are assumed", `created topic "a"`)
+		wantEvents(t, said, ": topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed", `created topic "a"`)
 	})
 }
 

@@ -66,7 +66,7 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 	}
 	configs, err := describe(ctx, c.o.Source, ps, func(p *pair) string { return p.source.Topic })
 	if err != nil {
-		c.event("", "settings of source topics cannot be read: topics are made with the target's defaults", err)
+		c.event("", "settings of source topics cannot be read (DescribeConfigs): topics are made with the target's defaults", err)
 	}
 	rf := c.o.ReplicationFactor
 	if rf == 0 {

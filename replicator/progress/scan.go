@@ -39,8 +39,10 @@ func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 		for rest := raw; ; {
 			v, after, err := batch.Next(rest)
 			if errors.Is(err, batch.ErrShort) {
-				if at == start {
-					size = max(size, int32(batch.Needs(rest)))
+				if need := int32(batch.Needs(rest)); at == start && need > size {
+					size = need
+				} else if at == start && len(raw) > 0 {
+					return 0, false, fmt.Errorf("target topic %q partition %d: nothing that begins at offset %d is whole", s.Topic, s.ID.Partition, at)
 				}
 				break
 			}
