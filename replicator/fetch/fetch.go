@@ -76,8 +76,9 @@ type Fetcher struct {
 	byID    map[partition]*cursor
 	byName  map[lane.ID]*cursor
 	session session
-	wanted  int // cursors that are in the request
-	full    int // cursors left out because their lane has no room
+	items   []lane.Item // scratch of give: thousands per response where batches are small
+	wanted  int         // cursors that are in the request
+	full    int         // cursors left out because their lane has no room
 	size    int32
 }
 
@@ -364,8 +365,10 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	if len(p.RecordBatches) == 0 {
 		return
 	}
-	s := splitter{from: int64(c.from), end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold}
+	s := splitter{from: int64(c.from), end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold, items: f.items[:0]}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
+	f.items = s.items
+	defer clear(f.items) // Put has copied them; they must not keep their responses alive
 	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped) {
 		for _, it := range s.items {
 			it.Hold.Release()

@@ -87,6 +87,7 @@ type Lane struct {
 	skip    int64          // data records at fetched that the target has already. Invariant: skip > 0 => nothing waits or flies
 
 	waiting []Item // fetched, not yet sent, oldest first
+	base    []Item // empty; where waiting began. nil after a drop: a producer may still be reading what Next showed
 	flight  []Item // sent at least once, not yet acknowledged, oldest first; at most Depth
 	out     int    // flight[:out] are on the wire, flight[out:] must be sent again
 	back    int    // replies that came since the window was shut. Invariant: back <= out
@@ -130,7 +131,7 @@ func (l *Lane) dropLocked() {
 			it.Hold.Release()
 		}
 	}
-	l.waiting, l.flight, l.bytes = nil, nil, 0
+	l.waiting, l.base, l.flight, l.bytes = nil, nil, nil, 0
 	l.gen++
 }
 
@@ -142,7 +143,7 @@ func (l *Lane) Shed() {
 		l.bytes -= int64(len(it.Bytes))
 		it.Hold.Release()
 	}
-	l.waiting, l.fetched = nil, l.sent
+	l.waiting, l.base, l.fetched = nil, nil, l.sent
 	l.gen++
 	// What is in flight may be small and keep a large fetch response alive.
 	for i := range l.flight {
@@ -189,7 +190,7 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64)
 	for _, it := range items {
 		l.bytes += int64(len(it.Bytes))
 	}
-	l.waiting = append(l.waiting, items...)
+	l.appendLocked(items)
 	l.fetched = next
 	switch {
 	case len(l.waiting) > 0:
@@ -209,6 +210,17 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64)
 		ready(l)
 	}
 	return true
+}
+
+// appendLocked adds items to waiting, which begins again at the start of its
+// memory whenever it was emptied.
+func (l *Lane) appendLocked(items []Item) {
+	if len(l.waiting) > 0 {
+		l.waiting = append(l.waiting, items...)
+		return
+	}
+	l.waiting = append(l.base, items...)
+	l.base = l.waiting[:0]
 }
 
 // skippedLocked moves the acknowledged position over records that the target
