@@ -2,8 +2,9 @@
 // that wires fetchers, lanes, producers, the catalog and progress together.
 //
 // Reading guide: Daemon opens the clusters and runs one flow each; a flow's helm
-// (helm.go) is the single goroutine that decides what happens to lanes; start.go
-// finds where a lane goes on; the data path itself is in the packages below.
+// (helm.go) is the single goroutine that decides what happens to lanes, and
+// failure.go what it does about those that failed; start.go finds where a lane
+// goes on; the data path itself is in the packages below.
 package replicator
 
 import (

@@ -124,19 +124,13 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 
 // abandon stops a lane that has left its producer.
 func (h *helm) abandon(m *member, why error) {
-	if m.fetcher != nil {
-		m.fetcher.Remove(m.lane)
-		m.fetcher = nil
-	}
+	m.unfetch()
 	h.stop(m, why)
 }
 
 // resume drops what the lane holds and finds its place anew.
 func (h *helm) resume(m *member, cause error) {
-	if m.fetcher != nil {
-		m.fetcher.Remove(m.lane)
-		m.fetcher = nil
-	}
+	m.unfetch()
 	pos := m.lane.Snapshot().Source
 	if pos != m.corruptAt {
 		m.corrupt, m.corruptAt = 0, pos

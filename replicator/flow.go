@@ -41,7 +41,6 @@ type flow struct {
 	cfg            config.Flow
 	log            *slog.Logger
 	source, target *kafka.Cluster
-	policy         policy.Policy
 	catalog        *catalog.Catalog
 	budget         *budget.Budget
 	siblings       int // flows that share the budget, this one included
@@ -85,7 +84,7 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
 	f := &flow{
-		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, policy: pol, budget: b, siblings: siblings, metrics: m,
+		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, siblings: siblings, metrics: m,
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}

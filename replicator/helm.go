@@ -187,13 +187,18 @@ func (h *helm) halt(m *member, why error) {
 // drain stops fetching for the lane; then runs once all it holds is
 // acknowledged and its producer has let go of it.
 func (h *helm) drain(m *member, then func()) {
+	m.unfetch()
+	m.homeSource = false
+	m.drained = then
+	h.pending[m] = true
+}
+
+// unfetch takes the lane from its fetcher, if it has one.
+func (m *member) unfetch() {
 	if m.fetcher != nil {
 		m.fetcher.Remove(m.lane)
 		m.fetcher = nil
 	}
-	m.homeSource = false
-	m.drained = then
-	h.pending[m] = true
 }
 
 // again has the lane find its place anew.

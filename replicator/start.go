@@ -100,7 +100,7 @@ func (s *starter) bounds(ctx context.Context) error {
 	for _, b := range []struct {
 		cl    *kafka.Cluster
 		topic func(*job) string
-		list  func(context.Context, ...string) (kadm.ListedOffsets, error)
+		list  lister
 		set   func(*job, int64)
 	}{
 		{s.f.source, source, s.f.source.Admin().ListStartOffsets, func(j *job, o int64) { j.seen.LogStart = offsets.Source(o) }},
