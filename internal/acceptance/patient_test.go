@@ -162,7 +162,7 @@ func TestStopDuringLoad(t *testing.T) {
 		time.Sleep(time.Duration(rng.Int64N(int64(time.Second)))) // so that each stop is at another stage
 		begin := time.Now()
 		f.stop()
-		f.says(`stopped, progress is stored`)
+		f.says(`stopped, progress stored`)
 		f.quiet(`level=(WARN|ERROR).*(drain|without waiting)`)
 		t.Logf("stop %d took %v; the target holds %d of %d offsets", i+1, time.Since(begin).Round(time.Millisecond),
 			offsetsHeld(t, p.target, topic), offsetsHeld(t, p.source, topic))
