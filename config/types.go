@@ -31,7 +31,7 @@ type Cluster struct {
 	Alias            string   `koanf:"-"` // the key under clusters
 	BootstrapServers []string `koanf:"bootstrap_servers"`
 	ClientID         string   `koanf:"client_id" default:"kferry"`
-	Connections      int      `koanf:"connections" default:"1" limits:"1..16"` // parallel links per broker
+	Connections      int      `koanf:"connections" default:"2" limits:"1..16"` // parallel links per broker
 	TLS              TLS      `koanf:"tls"`
 	SASL             SASL     `koanf:"sasl"`
 }

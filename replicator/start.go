@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -97,20 +98,14 @@ func (s *starter) alive() (js []*job) {
 func (s *starter) bounds(ctx context.Context) error {
 	source := func(j *job) string { return j.id.Topic }
 	target := func(j *job) string { return j.place.TargetTopic }
-	for _, b := range []struct {
-		cl    *kafka.Cluster
-		topic func(*job) string
-		list  lister
-		set   func(*job, int64)
-	}{
-		{s.f.source, source, s.f.source.Admin().ListStartOffsets, func(j *job, o int64) { j.seen.LogStart = offsets.Source(o) }},
-		{s.f.source, source, s.f.source.Admin().ListEndOffsets, func(j *job, o int64) { j.seen.LogEnd = offsets.Source(o) }},
-		{s.f.target, target, s.f.target.Admin().ListStartOffsets, func(j *job, o int64) { j.seen.Start = offsets.Target(o) }},
-		{s.f.target, target, s.f.target.Admin().ListEndOffsets, func(j *job, o int64) { j.seen.End = offsets.Target(o) }},
-	} {
-		if err := s.list(ctx, b.cl, b.topic, b.list, b.set); err != nil {
-			return err
-		}
+	asks := []*ask{
+		{cl: s.f.source, topic: source, list: s.f.source.Admin().ListStartOffsets, set: func(j *job, o int64) { j.seen.LogStart = offsets.Source(o) }},
+		{cl: s.f.source, topic: source, list: s.f.source.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.LogEnd = offsets.Source(o) }},
+		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListStartOffsets, set: func(j *job, o int64) { j.seen.Start = offsets.Target(o) }},
+		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.End = offsets.Target(o) }},
+	}
+	if err := s.list(ctx, asks...); err != nil {
+		return err
 	}
 	for _, j := range s.alive() {
 		j.err = j.same()
@@ -135,36 +130,59 @@ func (j *job) same() error {
 	return nil
 }
 
-type lister func(context.Context, ...string) (kadm.ListedOffsets, error)
+// ask is a question for one kind of offset of all living jobs.
+type ask struct {
+	cl    *kafka.Cluster
+	topic func(*job) string
+	list  func(context.Context, ...string) (kadm.ListedOffsets, error)
+	set   func(*job, int64)
 
-// list asks one kind of offset for all living jobs.
-func (s *starter) list(ctx context.Context, cl *kafka.Cluster, topic func(*job) string, list lister, set func(*job, int64)) error {
-	topics := kadm.TopicsSet{}
+	got kadm.ListedOffsets
+	err error
+}
+
+// list asks at once, since each question costs the way there and back.
+func (s *starter) list(ctx context.Context, asks ...*ask) error {
 	jobs := s.alive()
-	for _, j := range jobs {
-		topics.Add(topic(j), j.id.Partition)
-	}
 	if len(jobs) == 0 {
 		return nil
 	}
-	got, err := list(ctx, topics.Topics()...)
-	if err != nil && len(got) == 0 {
-		return kafka.Explain(cl.Alias(), err)
+	var wait sync.WaitGroup
+	for _, a := range asks {
+		topics := kadm.TopicsSet{}
+		for _, j := range jobs {
+			topics.Add(a.topic(j), j.id.Partition)
+		}
+		wait.Go(func() { a.got, a.err = a.list(ctx, topics.Topics()...) })
 	}
-	for _, j := range jobs {
-		o, ok := got.Lookup(topic(j), j.id.Partition)
-		switch {
-		case !ok && err != nil:
-			j.err = &awayError{kafka.Explain(cl.Alias(), err)}
-		case !ok:
-			j.err = &awayError{fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", cl.Alias(), topic(j), j.id.Partition)}
-		case o.Err != nil:
-			j.err = offsetError(cl.Alias(), topic(j), j.id.Partition, o.Err)
-		default:
-			set(j, o.Offset)
+	wait.Wait()
+	for _, a := range asks {
+		if a.err != nil && len(a.got) == 0 {
+			return kafka.Explain(a.cl.Alias(), a.err)
+		}
+		for _, j := range jobs {
+			a.answer(j)
 		}
 	}
 	return nil
+}
+
+// answer hands j its offset, unless another question failed for it.
+func (a *ask) answer(j *job) {
+	if j.err != nil {
+		return
+	}
+	o, ok := a.got.Lookup(a.topic(j), j.id.Partition)
+	switch {
+	case !ok && a.err != nil:
+		j.err = &awayError{kafka.Explain(a.cl.Alias(), a.err)}
+	case !ok:
+		j.err = &awayError{fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", a.cl.Alias(), a.topic(j), j.id.Partition)}
+	case o.Err != nil:
+		j.err = offsetError(a.cl.Alias(), a.topic(j), j.id.Partition, o.Err)
+	default:
+		a.set(j, o.Offset)
+	}
 }
 
 func offsetError(alias, topic string, partition int32, err error) error {
@@ -201,11 +219,13 @@ func (s *starter) firstTime(ctx context.Context) error {
 	}
 	at := s.f.cfg.Start.Time.UnixMilli()
 	sub := &starter{f: s.f, jobs: fresh}
-	return sub.list(ctx, s.f.source, func(j *job) string { return j.id.Topic },
-		func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+	return sub.list(ctx, &ask{
+		cl: s.f.source, topic: func(j *job) string { return j.id.Topic },
+		list: func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
 			return s.f.source.Admin().ListOffsetsAfterMilli(ctx, at, topics...)
 		},
-		func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) })
+		set: func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) },
+	})
 }
 
 // sequences asks the target what it has of ours and derives the plans.

@@ -28,10 +28,10 @@ const (
 	retryTimeout = 30 * time.Second
 	// kgo answers from metadata up to this old, and refreshes it at most this
 	// often. Its default of 5 s would hide a topic made a moment ago.
-	metadataMinAge = 50 * time.Millisecond
+	metadataMinAge = 20 * time.Millisecond
 	// kgo's pauses between its own retries: short at first, since what we wait
 	// for at a start (a leader of a new topic) takes tens of milliseconds.
-	leastRetryPause, mostRetryPause = 25 * time.Millisecond, 2 * time.Second
+	leastRetryPause, mostRetryPause = 10 * time.Millisecond, 2 * time.Second
 )
 
 // Options are the parts of a cluster that do not come from the configuration.
@@ -108,7 +108,7 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 		kgo.RetryTimeout(retryTimeout),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.RetryBackoffFn(func(fails int) time.Duration {
-			return min(leastRetryPause<<min(fails, 10), mostRetryPause)
+			return min(leastRetryPause<<min(max(fails-1, 0), 10), mostRetryPause)
 		}),
 		kgo.ProducerLinger(0), // only progress goes through kgo's producer, in one call
 		kgo.BrokerMaxReadBytes(maxReadBytes),

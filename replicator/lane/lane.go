@@ -54,8 +54,13 @@ type Item struct {
 	Time        int64          // of its first record, milliseconds since 1970
 	Path        Path
 	Hold        *budget.Hold // memory that Bytes keeps in use; released by the lane
+	// Back takes Bytes once the target has them and nobody reads them any more.
+	// nil, or a batch that was sent twice (the client may still hold the request
+	// that failed): they are left to the collector.
+	Back func([]byte)
 
-	seq int32 // of the first record; set once, by Send, and kept for every resend
+	seq   int32 // of the first record; set once, by Send, and kept for every resend
+	again bool  // sent more than once
 }
 
 // Position is what a lane has reached on both sides, and what the next batch
@@ -163,6 +168,7 @@ func (it Item) copied() Item {
 		it.Hold = own
 	}
 	it.Bytes = append(make([]byte, 0, len(it.Bytes)), it.Bytes...)
+	it.Back = nil
 	return it
 }
 
@@ -306,6 +312,7 @@ func (l *Lane) Again(gen uint64) bool {
 	if gen != l.gen || l.shut || l.out >= len(l.flight) {
 		return false
 	}
+	l.flight[l.out].again = true
 	l.out++
 	return true
 }
@@ -338,6 +345,9 @@ func (l *Lane) Ack(base offsets.Target) (settled bool) {
 	room := l.room
 	l.mu.Unlock()
 	it.Hold.Release()
+	if it.Back != nil && !it.again {
+		it.Back(it.Bytes)
+	}
 	if room != nil {
 		room(l)
 	}

@@ -167,3 +167,32 @@ func TestSettles(t *testing.T) {
 		}
 	}
 }
+
+// Memory is given back once the target has the batch, but not of one that was
+// sent twice: the client may still read from the request that failed. Nor of
+// one that was copied out of it.
+func TestMemoryComesBack(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		meddle func(*Lane)
+		want   int
+	}{
+		{"sent once", func(*Lane) {}, 1},
+		{"sent twice", func(l *Lane) { l.Fail(); l.Rewind(); send(l) }, 0},
+		{"copied", func(l *Lane) { l.Shed() }, 0},
+	} {
+		l := New(ID{"t", 0}, "t")
+		l.Start(Position{}, 0)
+		gen, _, _, _ := l.Fetch()
+		back := 0
+		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0)
+		send(l)
+		c.meddle(l)
+		if back != 0 {
+			t.Errorf("%s: given back before the ack", c.name)
+		}
+		if l.Ack(0); back != c.want {
+			t.Errorf("%s: given back %d times, want %d", c.name, back, c.want)
+		}
+	}
+}

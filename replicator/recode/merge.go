@@ -33,7 +33,7 @@ func (r *Recoder) Merge(vs []batch.View, limit int) (out batch.View, used int, e
 	defer r.trim()
 	plain := vs[0].Codec() == batch.None
 	if plain {
-		r.joint.body = make([]byte, 0, total(vs[:n])) // the result itself, so that it is copied once
+		r.joint.body = r.room(total(vs[:n])) // the result itself, so that it is copied once
 	}
 	if used, err = r.join(vs[:n], limit); err != nil {
 		return nil, 0, err
@@ -44,12 +44,19 @@ func (r *Recoder) Merge(vs []batch.View, limit int) (out batch.View, used int, e
 		if err == nil && len(v) <= limit {
 			if plain {
 				r.joint.body = nil
-				return v[:len(v):len(v)], used, nil
+				return v, used, nil
 			}
 			return bytes.Clone(v), used, nil
 		}
 	}
 	return vs[0], 1, nil
+}
+
+func (r *Recoder) room(n int) []byte {
+	if r.Room != nil {
+		return r.Room(n)
+	}
+	return make([]byte, 0, n)
 }
 
 func total(vs []batch.View) (n int) {
