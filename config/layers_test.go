@@ -89,6 +89,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		t.Errorf("%d variables for %d keys", len(known), len(leaves(tree)))
 	}
 	for name, key := range map[string]string{
+		"KFERRY_INSTANCE_ID":                         "instance_id",
 		"KFERRY_MEMORY_BUDGET":                       "memory_budget",
 		"KFERRY_CLUSTERS_NEW_YORK_1_X_SASL_PASSWORD": "clusters.New_York-1.x.sasl.password",
 		"KFERRY_CLUSTERS_B_TLS_INSECURE_SKIP_VERIFY": "clusters.b.tls.insecure_skip_verify",
@@ -117,7 +118,7 @@ func TestUnknownVariables(t *testing.T) {
 		"environment variable KFERRY_LOG_LEVEL: log.level: \"loud\" is not allowed",
 	)
 	load(t, twoClusters, LoadOptions{Environ: []string{
-		"KFERRY_INSTANCE_ID=1", "KFERRY_REQUIRE_KAFKA=1", "KFERRY_KAFKA_CACHE=/x", "KFERRY_TEST_ANY=1", "KFERRYBOAT=1", "kferry_http_listen=x",
+		"KFERRY_REQUIRE_KAFKA=1", "KFERRY_KAFKA_CACHE=/x", "KFERRY_TEST_ANY=1", "KFERRYBOAT=1", "kferry_http_listen=x",
 		"KFERRY_SERVICE_HOST=10.0.0.1", "KFERRY_SERVICE_PORT=9464", "KFERRY_SERVICE_PORT_HTTP=9464", "KFERRY_PORT=tcp://10.0.0.1:9464",
 		"KFERRY_PORT_9464_TCP=x", "KFERRY_PORT_9464_TCP_PROTO=tcp", "KFERRY_PORT_9464_TCP_ADDR=x", "KFERRY_METRICS_SERVICE_HOST=x", "KFERRY_METRICS_PORT_80_TCP_PORT=80",
 	}})

@@ -12,6 +12,7 @@ type Config struct {
 	Flows        []Flow             `koanf:"flows"`
 	HTTP         HTTP               `koanf:"http"`
 	Log          Log                `koanf:"log"`
+	InstanceID   string             `koanf:"instance_id"`                                     // of this replica, for static membership; "" = dynamic
 	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
 }
 

@@ -54,7 +54,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 				return nil, err
 			}
 		}
-		f, err := newFlow(fc, d.clusters[fc.Source], d.clusters[fc.Target], b, len(cfg.Flows), m, d.log)
+		f, err := newFlow(fc, cfg.InstanceID, d.clusters[fc.Source], d.clusters[fc.Target], b, len(cfg.Flows), m, d.log)
 		if err != nil {
 			d.close()
 			return nil, err

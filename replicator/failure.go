@@ -71,7 +71,7 @@ func (h *helm) heal() {
 // fetchFailed: the lane has left its fetcher. What it holds can still be sent.
 func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
 	m := h.f.lanes[l.ID]
-	if m.fetcher == nil {
+	if m == nil || m.lane != l || m.fetcher == nil {
 		return // it was taken from the fetcher meanwhile, on purpose
 	}
 	m.fetcher = nil
@@ -98,6 +98,10 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 // produceFailed: the lane has left its producer, settled.
 func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at string) {
 	m := h.f.lanes[l.ID]
+	if m == nil || m.lane != l {
+		l.Drop() // it was forgotten meanwhile
+		return
+	}
 	m.producer = nil
 	switch v {
 	case kafka.Retry, kafka.Rehome:
@@ -131,6 +135,7 @@ func (h *helm) abandon(m *member, why error) {
 // resume drops what the lane holds and finds its place anew.
 func (h *helm) resume(m *member, cause error) {
 	m.unfetch()
+	m.outOfOrder = errors.Is(cause, kerr.OutOfOrderSequenceNumber)
 	pos := m.lane.Snapshot().Source
 	if pos != m.corruptAt {
 		m.corrupt, m.corruptAt = 0, pos

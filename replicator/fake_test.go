@@ -214,29 +214,6 @@ func TestLeadersMove(t *testing.T) {
 	p.same(t, check.Options{Topic: "pizza"})
 }
 
-// Two daemons with one configuration fight over every lane. The broker's
-// sequence check lets only one of two equal batches in.
-func TestTwoDaemonsDoNotDouble(t *testing.T) {
-	p := fakePair(t)
-	if err := p.source.CreateTopic("pizza", 4, nil); err != nil {
-		t.Fatal(err)
-	}
-	cl := p.client(t, p.source)
-	write(t, cl, "pizza", 0, 2000)
-	a, stopA := start(t, p.config(t, "pizza"))
-	carried(t, a, p.admin(t), "pizza")
-	b, stopB := start(t, p.config(t, "pizza"))
-	carried(t, b, p.admin(t), "pizza")
-	for i := range 20 {
-		write(t, cl, "pizza", 2000+i*200, 200)
-	}
-	carried(t, a, p.admin(t), "pizza")
-	carried(t, b, p.admin(t), "pizza")
-	stopA()
-	stopB()
-	p.same(t, check.Options{Topic: "pizza"})
-}
-
 // A foreign writer shares the target topic, and the daemon is started again
 // and again while records come in.
 func TestRestartsBesideForeignWriter(t *testing.T) {

@@ -48,9 +48,13 @@ type flow struct {
 	outages        *outages
 	ready          atomic.Bool
 
+	instance string // of the daemon; "": no static membership
 	store    *progress.Store
-	saving   sync.Mutex // held while progress is written: see save
+	group    *progress.Group // nil: not joined
+	saving   sync.Mutex      // held while progress is written: see save
 	producer kmsg.InitProducerIDResponse
+	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
+	placed   chan struct{} // closed once it is known whether this replica starts alone
 
 	mu    sync.Mutex // guards lanes for readers; only the helm writes
 	lanes map[lane.ID]*member
@@ -71,7 +75,7 @@ type link struct {
 	n      int
 }
 
-func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, siblings int, m *metrics, log *slog.Logger) (*flow, error) {
+func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b *budget.Budget, siblings int, m *metrics, log *slog.Logger) (*flow, error) {
 	filter, err := policy.NewFilter(cfg.Topics, cfg.TopicsExclude)
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
@@ -84,8 +88,8 @@ func newFlow(cfg config.Flow, source, target *kafka.Cluster, b *budget.Budget, s
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
 	f := &flow{
-		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, siblings: siblings, metrics: m,
-		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1),
+		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, siblings: siblings, metrics: m,
+		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.outages = newOutages(f.log, outageGrace)
@@ -102,8 +106,7 @@ func (f *flow) run(ctx context.Context) error {
 	defer steering.Wait()
 	// Topics are read while progress is; the helm takes what it is posted later.
 	steering.Go(func() { f.readCatalog(ctx) })
-	records := f.open(ctx)
-	if ctx.Err() != nil {
+	if !f.open(ctx) {
 		return nil
 	}
 	// Three lifetimes, each ends before the next: reading (ctx), steering and
@@ -113,8 +116,9 @@ func (f *flow) run(ctx context.Context) error {
 	steer, endSteer := context.WithCancel(io)
 	defer endSteer()
 	f.io, f.fetchCtx, f.sendCtx = io, ctx, steer
-	steering.Go(func() { f.helm.run(steer, records) })
+	steering.Go(func() { f.helm.run(steer) })
 	steering.Go(func() { f.storeLoop(steer) })
+	steering.Go(func() { f.share(ctx, steer) })
 
 	<-ctx.Done()
 	f.log.Info("stopping: letting what is on its way arrive")
@@ -122,48 +126,46 @@ func (f *flow) run(ctx context.Context) error {
 	endSteer()
 	steering.Wait() // after it nobody starts a fetcher or producer
 	f.work.Wait()
-	return f.lastSave(io)
+	err := f.lastSave(io)
+	if f.group != nil {
+		f.group.Leave(io) // after the save: the next owner then finds what we reached
+	}
+	return err
 }
 
-// open reads stored progress, trying until the target lets it or ctx ends.
-func (f *flow) open(ctx context.Context) map[lane.ID]progress.Record {
+// open makes the progress topic if it is missing and takes a producer id,
+// trying until the target lets it; false if ctx ended before.
+func (f *flow) open(ctx context.Context) bool {
+	return f.persist(ctx, "cannot open stored progress, trying on", func() (err error) {
+		if f.store, err = progress.Open(ctx, f.target, f.cfg.Name, f.cfg.ReplicationFactor); err != nil {
+			return err
+		}
+		return f.takeProducer(ctx)
+	})
+}
+
+// persist tries until it succeeds; false if ctx ended before.
+func (f *flow) persist(ctx context.Context, msg string, try func() error) bool {
 	for wait := leastBackoff; ; wait = min(2*wait, mostBackoff) {
-		records, err := f.tryOpen(ctx)
+		err := try()
 		if err == nil {
 			f.outages.over("progress")
-			return records
+			return true
 		}
 		if ctx.Err() == nil {
-			f.outages.report("progress", "cannot read stored progress, trying on", err)
+			f.outages.report("progress", msg, err)
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil
+			return false
 		}
 	}
 }
 
-func (f *flow) tryOpen(ctx context.Context) (map[lane.ID]progress.Record, error) {
-	var err error
-	if f.store, err = progress.Open(ctx, f.target, f.cfg.Name, f.cfg.ReplicationFactor); err != nil {
-		return nil, err
-	}
-	records, err := f.store.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// One producer id for the flow, for good: the highest stored one, which is
-	// the latest. Each lane's own record tells which id its records carry.
-	f.producer.ProducerID = -1
-	for _, r := range records {
-		if p := r.Position; p.Producer > f.producer.ProducerID {
-			f.producer.ProducerID, f.producer.ProducerEpoch = p.Producer, p.Epoch
-		}
-	}
-	if f.producer.ProducerID >= 0 {
-		return records, nil
-	}
+// takeProducer gets a producer id for the lanes that this process begins. Each
+// lane's own record tells, for good, which id its records carry.
+func (f *flow) takeProducer(ctx context.Context) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	resp, err := req.RequestWith(ctx, f.target.Client())
 	if err == nil {
@@ -172,10 +174,10 @@ func (f *flow) tryOpen(ctx context.Context) (map[lane.ID]progress.Record, error)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
+		return fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
 	}
 	f.producer = *resp
-	return records, nil
+	return nil
 }
 
 // readCatalog reads both sides every refresh interval, and sooner when asked to.
@@ -184,7 +186,7 @@ func (f *flow) readCatalog(ctx context.Context) {
 	t := time.NewTicker(f.cfg.RefreshInterval)
 	defer t.Stop()
 	for {
-		view, events, err := f.catalog.Refresh(ctx)
+		view, events, err := f.catalog.Refresh(ctx, func() bool { return f.leading(ctx) })
 		if ctx.Err() != nil {
 			return
 		}

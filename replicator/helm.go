@@ -31,13 +31,18 @@ type member struct {
 
 	// What is to be done, once due.
 	start, homeSource, homeTarget bool
-	drained                       func() // all that the lane holds must be acknowledged first
+	drained                       func()    // all that the lane holds must be acknowledged first
+	hurry                         time.Time // and if it is not by then, it is let go all the same; zero: never
+	releasing                     bool      // the producer was told to let go, and waits for answers
+	leaving                       bool      // its slot goes to another replica: nothing but drained is to be done
+	forgotten                     bool      // this replica no longer has the lane
 	due                           time.Time
 	waits                         time.Time // since when the lane waits for the target, with batches that may have arrived
 
 	tries       int            // failures since the lane last got on
 	failedAt    offsets.Source // where it was at the last of them
 	limit       int            // of a batch, where the target takes less than its settings say; 0: they hold
+	outOfOrder  bool           // the target refused the last batch for its sequence
 	atLeastOnce bool           // the records to skip could not be counted
 	corrupt     int            // refusals of the batch at corruptAt for its checksum
 	corruptAt   offsets.Source
@@ -54,16 +59,23 @@ type helm struct {
 	wake  chan struct{}
 
 	// For the helm's goroutine alone.
+	slots    map[int32]bool              // that this replica owns
+	view     catalog.View                // as last seen
+	first    map[lane.ID]bool            // lanes of the first view
 	records  map[lane.ID]progress.Record // of lanes not seen yet
-	topics   map[string]bool             // with stored progress when the flow began
+	topics   map[string]bool             // that were carried before
 	pending  map[*member]bool            // with something to do
 	ailing   map[*member]string          // waiting for an error code to go away; the outage it is part of
 	starting bool                        // a starter is at work
+	said     time.Time                   // when it was last said that somebody else writes
 	seenOnce bool                        // the catalog was read
 }
 
 func newHelm(f *flow) *helm {
-	return &helm{f: f, wake: make(chan struct{}, 1), topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}}
+	return &helm{
+		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
+		topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{},
+	}
 }
 
 // post has fn run on the helm's goroutine. It never blocks.
@@ -77,11 +89,7 @@ func (h *helm) post(fn func()) {
 	}
 }
 
-func (h *helm) run(ctx context.Context, records map[lane.ID]progress.Record) {
-	h.records = records
-	for id := range records {
-		h.topics[id.Topic] = true
-	}
+func (h *helm) run(ctx context.Context) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	for {
@@ -104,9 +112,27 @@ func (h *helm) run(ctx context.Context, records map[lane.ID]progress.Record) {
 
 // seen takes in a new view of both clusters.
 func (h *helm) seen(view catalog.View) {
+	if !h.seenOnce {
+		for id := range view {
+			h.first[id] = true
+		}
+		if len(view) == 0 {
+			h.f.log.Warn("no topic on the source matches the flow's filter, or our user may not see any; looking again every refresh_interval",
+				"topics", h.f.cfg.Topics, "source", h.f.source.Alias())
+		}
+	}
+	h.view, h.seenOnce = view, true
+	h.place()
+}
+
+// place gives the lanes that this replica owns the places of the view.
+func (h *helm) place() {
 	added := 0
-	for id, place := range view {
+	for id, place := range h.view {
 		m := h.f.lanes[id]
+		if !h.slots[h.f.store.Slot(id)] {
+			continue
+		}
 		if m == nil {
 			m = h.add(id, place)
 			added++
@@ -117,7 +143,7 @@ func (h *helm) seen(view catalog.View) {
 		}
 	}
 	for id, m := range h.f.lanes {
-		if _, ok := view[id]; !ok && !m.gone {
+		if _, ok := h.view[id]; !ok && !m.gone {
 			m.gone = true
 			h.halt(m, errGone)
 		}
@@ -126,15 +152,10 @@ func (h *helm) seen(view catalog.View) {
 		h.share()
 		h.f.log.Info("lanes added", "new", added, "all", len(h.f.lanes))
 	}
-	if !h.seenOnce && len(view) == 0 {
-		h.f.log.Warn("no topic on the source matches the flow's filter, or our user may not see any; looking again every refresh_interval",
-			"topics", h.f.cfg.Topics, "source", h.f.source.Alias())
-	}
-	h.seenOnce = true
 }
 
 func (h *helm) add(id lane.ID, place catalog.Place) *member {
-	m := &member{lane: lane.New(id, place.TargetTopic), place: place, start: true, late: h.seenOnce || h.topics[id.Topic]}
+	m := &member{lane: lane.New(id, place.TargetTopic), place: place, start: true, late: !h.first[id] || h.topics[id.Topic]}
 	if r, ok := h.records[id]; ok {
 		m.stored = r
 		delete(h.records, id)
@@ -203,6 +224,13 @@ func (m *member) unfetch() {
 
 // again has the lane find its place anew.
 func (h *helm) again(m *member, after time.Duration) {
+	if m.leaving {
+		if then := m.drained; then != nil {
+			m.drained = nil
+			then()
+		}
+		return
+	}
 	if m.lane.State() != lane.Stopped {
 		m.lane.Set(lane.Starting, "")
 	}
@@ -275,18 +303,29 @@ func (h *helm) mayStart(m *member) bool {
 
 // tryRelease takes a drained lane from its producer.
 func (h *helm) tryRelease(m *member) {
-	if m.lane.Snapshot().Held > 0 && m.lane.State() == lane.Running {
+	if m.lane.Snapshot().Held > 0 && m.lane.State() == lane.Running && (m.hurry.IsZero() || time.Now().Before(m.hurry)) {
 		return
 	}
 	then := m.drained
 	m.drained = nil
-	if m.producer != nil && m.producer.Release(m.lane, func() { h.post(then) }) {
-		m.producer = nil
-		return
-	}
-	if m.producer == nil {
+	released := func() {
+		m.releasing = false
+		if m.forgotten {
+			m.lane.Drop()
+			return
+		}
 		then()
-	} // else Failed is on its way and starts the lane anew
+	}
+	switch {
+	case m.producer == nil:
+		then()
+	case m.producer.Release(m.lane, func() { h.post(released) }):
+		m.producer, m.releasing = nil, true
+	case m.leaving:
+		m.drained = then // once Failed has come
+	default:
+		// Failed is on its way and starts the lane anew.
+	}
 }
 
 // begin finds out, beside the helm, where the lanes of ms go on.
@@ -334,6 +373,10 @@ func (h *helm) begun(j *job) {
 		m.said = ""
 	}
 	h.explain(m, j.plan)
+	if m.outOfOrder && j.plan.Skip > 0 {
+		h.contested(m, j.plan)
+	}
+	m.outOfOrder = false
 	m.began, m.atLeastOnce = true, false
 	m.lane.Count(j.plan.Lost, j.plan.Twice)
 	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
@@ -355,6 +398,17 @@ func (h *helm) explain(m *member, p lane.Plan) {
 	if p.Skip > 0 {
 		log.Debug("the target has records from before that were not in stored progress", "records", p.Skip)
 	}
+}
+
+// contested says that somebody else has written for the lane: the sequence of
+// our batch was taken. Nothing is written twice, but work is done twice.
+func (h *helm) contested(m *member, p lane.Plan) {
+	if time.Since(h.said) < outageEvery {
+		return
+	}
+	h.said = time.Now()
+	h.f.log.Warn("refused by the target: another process has carried this lane meanwhile (a replica that took over while this one was away); "+
+		"what it wrote is not sent again", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source), "records", p.Skip)
 }
 
 // home gives the lane to the brokers that lead its partitions now.

@@ -90,17 +90,25 @@ func generate(t *testing.T, c *kafkatest.Cluster, user string, o datagen.Options
 // has when it is called.
 func carried(t *testing.T, d *replicator.Daemon, source *kadm.Client, topic string) {
 	t.Helper()
+	carriedBy(t, source, topic, d)
+}
+
+// carriedBy waits until each partition has been carried to its present end by one of ds.
+func carriedBy(t *testing.T, source *kadm.Client, topic string, ds ...*replicator.Daemon) {
+	t.Helper()
 	ends, err := source.ListEndOffsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		done, states := map[int32]bool{}, ""
-		for _, f := range d.Status().Flows {
-			for _, l := range f.Lanes {
-				if o, ok := ends.Lookup(topic, l.Partition); ok && l.Topic == topic && f.Source == "old" {
-					states += fmt.Sprintf("%+v, source end %d\n", l, o.Offset)
-					done[l.Partition] = l.Position >= o.Offset && l.State == "running"
+		for i, d := range ds {
+			for _, f := range d.Status().Flows {
+				for _, l := range f.Lanes {
+					if o, ok := ends.Lookup(topic, l.Partition); ok && l.Topic == topic && f.Source == "old" {
+						states += fmt.Sprintf("daemon %d: %+v, source end %d\n", i, l, o.Offset)
+						done[l.Partition] = done[l.Partition] || l.Position >= o.Offset && l.State == "running"
+					}
 				}
 			}
 		}
@@ -148,5 +156,40 @@ func TestCarries(t *testing.T) {
 	d, stop := start(t, p.config(t, topic))
 	carried(t, d, p.source.Admin(t), topic)
 	stop()
+	same(t, p, check.Options{Topic: topic})
+}
+
+// Three replicas on real brokers: one leaves, one ends as if killed, one comes.
+func TestReplicas(t *testing.T) {
+	p := realPair(t)
+	topic := "replicas-" + fmt.Sprint(time.Now().UnixNano())
+	p.source.CreateTopic(t, topic, 12, nil)
+	generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 20_000, Size: 200})
+	cfg := p.config(t, topic)
+	admin := kadm.NewClient(p.source.Client(t, "alice"))
+	ds, stops := make([]*replicator.Daemon, 3), make([]func(), 3)
+	for i := range ds {
+		ds[i], stops[i] = start(t, cfg)
+		if i == 0 {
+			carried(t, ds[0], admin, topic)
+		}
+	}
+	for {
+		generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 2_000, Size: 200})
+		if n := lanesOf(t, topic, 12, ds...); n[0] > 0 && n[1] > 0 && n[2] > 0 {
+			break
+		}
+	}
+	stops[0]()
+	for {
+		generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 2_000, Size: 200})
+		if n := lanesOf(t, topic, 12, ds[1:]...); n[0] > 0 && n[1] > 0 {
+			break
+		}
+	}
+	generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 20_000, Size: 200})
+	carriedBy(t, admin, topic, ds[1:]...)
+	stops[1]()
+	stops[2]()
 	same(t, p, check.Options{Topic: topic})
 }

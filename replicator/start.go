@@ -32,6 +32,7 @@ type job struct {
 	id     lane.ID
 	place  catalog.Place
 	stored progress.Record // its Position is where the lane is; zero Lane: nothing is known
+	fresh  bool            // nothing is stored of it: its first position has to be claimed
 	late   bool            // begin at the first offset, whatever the flow's start says
 	again  bool            // send again what cannot be counted
 	seen   lane.Seen
@@ -66,7 +67,7 @@ func newStarter(f *flow, ms []*member) *starter {
 
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
-	for _, step := range []func(context.Context) error{s.bounds, s.firstTime, s.sequences, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.firstTime, s.claim, s.sequences, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
 			return
@@ -204,6 +205,7 @@ func (s *starter) firstTime(ctx context.Context) error {
 			continue
 		}
 		j.stored = progress.Record{Lane: j.id, TargetTopic: j.place.TargetTopic, SourceID: j.place.SourceID, TargetID: j.place.TargetID}
+		j.fresh = true
 		p := &j.stored.Position
 		p.Producer, p.Epoch, p.Target = s.f.producer.ProducerID, s.f.producer.ProducerEpoch, j.seen.End
 		p.Source = j.seen.LogStart
@@ -226,6 +228,28 @@ func (s *starter) firstTime(ctx context.Context) error {
 		},
 		set: func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) },
 	})
+}
+
+// claim settles the first positions: another replica may be at the same lanes.
+func (s *starter) claim(ctx context.Context) error {
+	var mine []progress.Record
+	for _, j := range s.alive() {
+		if j.fresh {
+			j.stored.At = time.Now()
+			mine = append(mine, j.stored)
+		}
+	}
+	settled, err := s.f.store.Claim(ctx, mine)
+	if err != nil {
+		return err
+	}
+	for _, j := range s.alive() {
+		if r, ok := settled[j.id]; ok && j.fresh {
+			j.stored = r
+			j.err = j.same()
+		}
+	}
+	return nil
 }
 
 // sequences asks the target what it has of ours and derives the plans.
@@ -299,15 +323,19 @@ func (s *starter) save(ctx context.Context) error {
 	s.f.saving.Lock()
 	defer s.f.saving.Unlock()
 	var out []progress.Record
+	var begun []lane.ID
 	jobs := s.alive()
 	for _, j := range jobs {
+		if j.fresh {
+			begun = append(begun, j.id)
+		}
 		j.stored.Position = j.plan.Position
 		if j.member.stored != j.stored {
 			j.stored.At = time.Now()
 			out = append(out, j.stored)
 		}
 	}
-	if err := s.f.store.Save(ctx, out); err != nil {
+	if err := s.f.store.Save(ctx, out, begun...); err != nil {
 		return err
 	}
 	for _, j := range jobs {

@@ -69,7 +69,8 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 	}
 	n := max(cfg.Connections, 1)
 	for i := range n + 1 {
-		cl, err := kgo.NewClient(slices.Concat(c.opts, c.auth)...)
+		// What is produced through Client names its partition itself.
+		cl, err := kgo.NewClient(slices.Concat(c.opts, c.auth, []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner())})...)
 		if err != nil {
 			c.Close()
 			return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)

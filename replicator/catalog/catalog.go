@@ -78,10 +78,11 @@ func New(o Options) *Catalog {
 	return &Catalog{o: o, settings: map[string]settings{}}
 }
 
-// Refresh reads both sides and makes what the target lacks. An error means that
-// a cluster could not be read at all; what concerns one topic is in its lanes'
+// Refresh reads both sides and makes what the target lacks, if this replica
+// leads; lead is asked only when something is to be made. An error means that a
+// cluster could not be read at all; what concerns one topic is in its lanes'
 // Problem. Events since the last Refresh are what changed.
-func (c *Catalog) Refresh(ctx context.Context) (View, []Event, error) {
+func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event, error) {
 	c.events = nil
 	c.forgetStale()
 	sources, err := c.o.Source.Admin().ListTopics(ctx)
@@ -94,13 +95,14 @@ func (c *Catalog) Refresh(ctx context.Context) (View, []Event, error) {
 		return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
 	}
 	d := diff(pairs, targets)
-	if c.create(ctx, d.create)+c.grow(ctx, d.grow) > 0 {
+	follow := len(d.create)+len(d.grow) > 0 && !lead()
+	if !follow && c.create(ctx, d.create)+c.grow(ctx, d.grow) > 0 {
 		if targets, err = c.settled(ctx, pairs); err != nil {
 			return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
 		}
 	}
 	c.readSettings(ctx, pairs, targets)
-	return c.view(pairs, targets), c.events, nil
+	return c.view(pairs, targets, follow), c.events, nil
 }
 
 // Reread has the settings of a topic read again at the next Refresh: the target
@@ -286,7 +288,9 @@ func describe(ctx context.Context, cl *kafka.Cluster, pairs []*pair, name func(*
 	return out, err
 }
 
-func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails) View {
+// view is what was read. What is missing is a problem, unless this replica only
+// follows: then it has no leader yet.
+func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) View {
 	v := View{}
 	for _, p := range pairs {
 		t, exists := targets[p.target]
@@ -299,6 +303,7 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails) View {
 			tp, ok := t.Partitions[n]
 			switch {
 			case pl.Problem != nil:
+			case follow && (!exists || t.Err == nil && !ok):
 			case !exists:
 				pl.Problem = fmt.Errorf("target topic %q does not exist", p.target)
 			case errors.Is(t.Err, kerr.TopicAuthorizationFailed):

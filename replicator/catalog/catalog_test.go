@@ -121,7 +121,7 @@ func later() { time.Sleep(2 * time.Second) }
 func (w *world) refresh() (View, []string) {
 	w.t.Helper()
 	later()
-	v, events, err := w.c.Refresh(w.t.Context())
+	v, events, err := w.c.Refresh(w.t.Context(), lead)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestRefreshFails(t *testing.T) {
 			later()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			v, _, err := w.c.Refresh(ctx)
+			v, _, err := w.c.Refresh(ctx, lead)
 			if err == nil || v != nil || ctx.Err() != nil || !strings.Contains(err.Error(), side) {
 				t.Errorf("%s: %v, %d lanes", side, err, len(v))
 			}
@@ -462,7 +462,7 @@ func TestSomebodyElseIsFaster(t *testing.T) {
 			return resp, nil, true
 		})
 		w.make(w.target, "a", 2, nil)
-		v, events, err := w.c.Refresh(t.Context())
+		v, events, err := w.c.Refresh(t.Context(), lead)
 		if err != nil || len(events) != 1 || events[0].Topic != "b" {
 			t.Errorf("%v, %+v", err, events)
 		}
@@ -484,3 +484,5 @@ func TestLeaders(t *testing.T) {
 		}
 	})
 }
+
+func lead() bool { return true }

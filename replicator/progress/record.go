@@ -50,9 +50,18 @@ type producer struct {
 	Sequence int32 `json:"sequence"`
 }
 
+// What the keys begin with.
+const (
+	lanePrefix  = "lane/"
+	claimPrefix = "claim/"
+)
+
 // Key is the record key of a lane: "lane/<topic>/<partition>". Topic names hold
 // no slash.
-func Key(id lane.ID) string { return "lane/" + id.Topic + "/" + strconv.Itoa(int(id.Partition)) }
+func Key(id lane.ID) string { return lanePrefix + id.Topic + "/" + strconv.Itoa(int(id.Partition)) }
+
+// claimKey is the key of a claim to begin a lane: see Store.Claim.
+func claimKey(id lane.ID) string { return claimPrefix + strings.TrimPrefix(Key(id), lanePrefix) }
 
 func parseKey(key string) (lane.ID, bool) {
 	parts := strings.Split(key, "/")

@@ -1,9 +1,14 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -24,7 +29,16 @@ const Slots = 8
 type Store struct {
 	cl    *kafka.Cluster
 	topic string
-	empty bool // we made the topic just now: there is nothing to load
+	slots int // partitions of the topic
+
+	mu sync.Mutex
+	// ends are where our knowledge of each loaded slot ends: we have read, or
+	// written ourselves, every record below. What a write lands beyond tells
+	// that another replica wrote in between: see Claim.
+	ends map[int32]int64
+	// claimed is what Claim settled for lanes that have no record yet: a replica
+	// that tries again must not claim another place.
+	claimed map[lane.ID]Record
 }
 
 // Topic is the name of the progress topic of a flow.
@@ -33,12 +47,13 @@ func Topic(flow string) string { return "kferry." + flow + ".progress" }
 // Open makes the progress topic of flow on the target cl if it is missing;
 // replication 0 leaves the factor to the target.
 func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16) (*Store, error) {
-	s := &Store{cl: cl, topic: Topic(flow)}
+	s := &Store{cl: cl, topic: Topic(flow), slots: Slots, ends: map[int32]int64{}, claimed: map[lane.ID]Record{}}
 	ts, err := cl.Admin().ListTopics(ctx, s.topic)
 	if err != nil {
 		return nil, kafka.Explain(cl.Alias(), err)
 	}
 	if ts.Has(s.topic) && ts[s.topic].Err == nil {
+		s.slots = len(ts[s.topic].Partitions)
 		return s, s.compacted(ctx)
 	}
 	if replication == 0 {
@@ -49,8 +64,27 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 		return nil, fmt.Errorf("cannot make the progress topic %q on the target %q: %w: allow our user to, or make it by hand with cleanup.policy=compact and %d partitions",
 			s.topic, cl.Alias(), err, Slots)
 	}
-	s.empty = err == nil
+	if err == nil {
+		for slot := range int32(Slots) {
+			s.ends[slot] = 0 // nobody had written when it was made
+		}
+	}
 	return s, nil
+}
+
+// All are the slots of the flow.
+func (s *Store) All() []int32 {
+	all := make([]int32, s.slots)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
+}
+
+// Slot is where the records of a lane are.
+func (s *Store) Slot(id lane.ID) int32 {
+	r := &kgo.Record{Key: []byte(Key(id))}
+	return int32(kgo.StickyKeyPartitioner(nil).ForTopic(s.topic).Partition(r, s.slots))
 }
 
 // compacted refuses a topic that forgets: progress older than its retention
@@ -70,38 +104,71 @@ func (s *Store) compacted(ctx context.Context) error {
 	return nil
 }
 
-// Load reads the whole topic: the last record of every lane.
-func (s *Store) Load(ctx context.Context) (map[lane.ID]Record, error) {
-	if s.empty {
-		return map[lane.ID]Record{}, nil
-	}
-	ends, err := s.ends(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
-	}
-	todo := map[int32]int64{}
-	from := map[int32]kgo.Offset{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			todo[o.Partition] = o.Offset
-			from[o.Partition] = kgo.NewOffset().AtStart()
+// Load reads slots to their ends: the last record of every lane, or where a
+// replica that went away before it stored one claimed to begin.
+func (s *Store) Load(ctx context.Context, slots []int32) (map[lane.ID]Record, error) {
+	from := map[int32]int64{}
+	for _, slot := range slots {
+		if end, ok := s.end(slot); !ok || end > 0 {
+			from[slot] = 0
 		}
-	})
-	records := map[lane.ID]Record{}
-	if len(todo) == 0 {
-		return records, nil
 	}
-	cl, err := s.cl.NewClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: from}),
-		kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
-	if err != nil {
+	c := newContent()
+	if err := s.scan(ctx, from, c); err != nil {
 		return nil, err
 	}
-	defer cl.Close()
-	return records, s.read(ctx, cl, todo, records)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.claimed, func(id lane.ID, _ Record) bool { return slices.Contains(slots, s.Slot(id)) })
+	return c.begun(), nil
 }
 
-// ends waits for a topic that was made a moment ago to have leaders.
-func (s *Store) ends(ctx context.Context) (kadm.ListedOffsets, error) {
+// scan reads the slots in from, each from that offset to its present end.
+func (s *Store) scan(ctx context.Context, from map[int32]int64, into *content) error {
+	if len(from) == 0 {
+		return nil
+	}
+	ends, err := s.present(ctx)
+	if err != nil {
+		return fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
+	}
+	todo := map[int32]int64{}
+	at := map[int32]kgo.Offset{}
+	ends.Each(func(o kadm.ListedOffset) {
+		if start, ok := from[o.Partition]; ok && o.Offset > start {
+			todo[o.Partition] = o.Offset
+			at[o.Partition] = kgo.NewOffset().At(start)
+		}
+	})
+	if len(todo) > 0 {
+		cl, err := s.cl.NewClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: at}),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if err := s.read(ctx, cl, maps.Clone(todo), into); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for slot, start := range from {
+		s.ends[slot] = max(s.ends[slot], start, todo[slot])
+	}
+	return nil
+}
+
+func (s *Store) end(slot int32) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end, ok := s.ends[slot]
+	return end, ok
+}
+
+// present asks where the slots end now. It waits for a topic that was made a
+// moment ago to have leaders.
+func (s *Store) present(ctx context.Context) (kadm.ListedOffsets, error) {
 	for try := 0; ; try++ {
 		ends, err := s.cl.Admin().ListEndOffsets(ctx, s.topic)
 		if err == nil {
@@ -119,7 +186,7 @@ func (s *Store) ends(ctx context.Context) (kadm.ListedOffsets, error) {
 }
 
 // read consumes until every partition in todo has reached its offset.
-func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, into map[lane.ID]Record) error {
+func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, into *content) error {
 	var starts kadm.ListedOffsets
 	for len(todo) > 0 {
 		poll, cancel := context.WithTimeout(ctx, time.Second)
@@ -138,7 +205,7 @@ func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, 
 			return fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), bad))
 		}
 		fs.EachRecord(func(r *kgo.Record) {
-			if err := keep(r, into); err != nil {
+			if err := into.keep(r); err != nil {
 				bad = err
 			}
 			if end, ok := todo[r.Partition]; ok && r.Offset+1 >= end {
@@ -166,40 +233,152 @@ func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, 
 	return nil
 }
 
+// content is what some stretch of the topic says.
+type content struct {
+	lanes  map[lane.ID]Record // the last record of each
+	claims map[lane.ID]Record // the first claim of each
+}
+
+func newContent() *content {
+	return &content{lanes: map[lane.ID]Record{}, claims: map[lane.ID]Record{}}
+}
+
+// begun are the lanes that have a place to go on from: their last record, or
+// else the claim that came first.
+func (c *content) begun() map[lane.ID]Record {
+	out := maps.Clone(c.claims)
+	maps.Copy(out, c.lanes)
+	return out
+}
+
 // keep takes one record of the topic.
-func keep(r *kgo.Record, into map[lane.ID]Record) error {
+func (c *content) keep(r *kgo.Record) error {
 	if r.Attrs.IsControl() {
 		return nil
 	}
+	key, claim := strings.CutPrefix(string(r.Key), claimPrefix)
+	if claim {
+		key = lanePrefix + key
+	}
 	if r.Value == nil {
-		if id, ok := parseKey(string(r.Key)); ok {
-			delete(into, id)
+		id, ok := parseKey(key)
+		switch {
+		case ok && claim:
+			delete(c.claims, id)
+		case ok:
+			delete(c.lanes, id)
 		}
 		return nil
 	}
-	rec, err := decode(string(r.Key), r.Value)
+	rec, err := decode(key, r.Value)
 	if err != nil {
 		return err
 	}
-	into[rec.Lane] = rec
+	if !claim {
+		c.lanes[rec.Lane] = rec
+	} else if _, ok := c.claims[rec.Lane]; !ok {
+		c.claims[rec.Lane] = rec
+	}
 	return nil
 }
 
-// Save writes records and returns once the target has them all, or the first error.
-func (s *Store) Save(ctx context.Context, records []Record) error {
+// Save writes records and returns once the target has them all, or the first
+// error. The claims of lanes in begun are withdrawn with it: a record counts more.
+func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) error {
+	if _, err := s.write(ctx, Key, records, begun...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range begun {
+		delete(s.claimed, id)
+	}
+	return nil
+}
+
+// Claim settles where lanes begin that nobody has begun. Two replicas may try at
+// the same time with different positions, and records of both under the same
+// sequence numbers would be lost as duplicates. So each writes its claim, and
+// the one that the log has first counts for all. It returns the records to go on
+// from, by lane: the caller's own, or another replica's.
+func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record, error) {
+	fresh := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return s.settled(r.Lane) })
+	before, err := s.write(ctx, claimKey, fresh)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	for _, r := range fresh {
+		if _, ok := before[s.Slot(r.Lane)]; !ok {
+			s.claimed[r.Lane] = r // nobody wrote to its slot in between
+		}
+	}
+	s.mu.Unlock()
+	c := newContent()
+	if err := s.scan(ctx, before, c); err != nil {
+		return nil, err
+	}
+	begun := c.begun()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range fresh {
+		if first, ok := begun[r.Lane]; ok {
+			s.claimed[r.Lane] = first
+		}
+	}
+	out := map[lane.ID]Record{}
+	for _, r := range records {
+		out[r.Lane] = s.claimed[r.Lane]
+	}
+	return out, nil
+}
+
+func (s *Store) settled(id lane.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.claimed[id]
+	return ok
+}
+
+// write writes records. foreign are the slots where others wrote since we last
+// looked, and from where on: nothing of theirs is known there.
+func (s *Store) write(ctx context.Context, key func(lane.ID) string, records []Record, begun ...lane.ID) (foreign map[int32]int64, err error) {
 	if len(records) == 0 {
-		return nil
+		return nil, nil
 	}
 	out := make([]*kgo.Record, 0, len(records))
 	for _, r := range records {
 		v, err := r.encode()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		out = append(out, &kgo.Record{Topic: s.topic, Key: []byte(Key(r.Lane)), Value: v})
+		out = append(out, &kgo.Record{Topic: s.topic, Partition: s.Slot(r.Lane), Key: []byte(key(r.Lane)), Value: v})
 	}
-	if err := s.cl.Client().ProduceSync(ctx, out...).FirstErr(); err != nil {
-		return fmt.Errorf("cannot store progress in topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
+	for _, id := range begun {
+		out = append(out, &kgo.Record{Topic: s.topic, Partition: s.Slot(id), Key: []byte(claimKey(id))})
 	}
-	return nil
+	results := s.cl.Client().ProduceSync(ctx, out...)
+	if err := results.FirstErr(); err != nil {
+		return nil, fmt.Errorf("cannot store progress in topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
+	}
+	return s.wrote(results), nil
+}
+
+// wrote moves ends over what we wrote, as far as nobody else did in between.
+func (s *Store) wrote(results kgo.ProduceResults) (foreign map[int32]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(results, func(a, b kgo.ProduceResult) int { return cmp.Compare(a.Record.Offset, b.Record.Offset) })
+	for _, r := range results {
+		slot := r.Record.Partition
+		if s.ends[slot] == r.Record.Offset {
+			s.ends[slot]++
+			continue
+		}
+		if foreign == nil {
+			foreign = map[int32]int64{}
+		}
+		foreign[slot] = s.ends[slot]
+	}
+	return foreign
 }

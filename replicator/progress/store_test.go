@@ -55,7 +55,8 @@ func open(t *testing.T, cl *kafka.Cluster) *Store {
 
 func load(t *testing.T, cl *kafka.Cluster) map[lane.ID]Record {
 	t.Helper()
-	got, err := open(t, cl).Load(t.Context())
+	s := open(t, cl)
+	got, err := s.Load(t.Context(), s.All())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +82,9 @@ func write(t *testing.T, cl *kafka.Cluster, rs ...*kgo.Record) {
 	for _, r := range rs {
 		if r.Topic == "" {
 			r.Topic = Topic("flow")
+			if id, ok := parseKey(string(r.Key)); ok {
+				r.Partition = (&Store{topic: r.Topic, slots: Slots}).Slot(id)
+			}
 		}
 	}
 	if err := cl.Client().ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
@@ -237,7 +241,7 @@ func TestLoadRefusesForeignRecords(t *testing.T) {
 		storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
 			save(t, open(t, cl), recordOf("a", 0, 5))
 			write(t, cl, &kgo.Record{Key: []byte(key), Value: []byte(value)})
-			_, err := open(t, cl).Load(t.Context())
+			_, err := open(t, cl).Load(t.Context(), []int32{0, 1, 2, 3, 4, 5, 6, 7})
 			if err == nil || !strings.Contains(err.Error(), `progress topic "kferry.flow.progress": progress record `) {
 				t.Errorf("%q: %v", key, err)
 			}
@@ -255,7 +259,7 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := s.Load(ctx); ctx.Err() == nil || err == nil {
+		if _, err := s.Load(ctx, s.All()); ctx.Err() == nil || err == nil {
 			t.Errorf("%v, %v", err, ctx.Err())
 		}
 	})
@@ -456,6 +460,62 @@ func TestScanErrors(t *testing.T) {
 		scan.To = 1
 		if _, _, err := scan.Last(t.Context()); err == nil || !strings.Contains(err.Error(), `leaves out topic "t" partition 0`) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Whoever comes first in the log is right for all, whatever they claimed.
+func TestTheFirstClaimCounts(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		a, b := open(t, cl), open(t, cl)
+		if got := load(t, cl); len(got) != 0 {
+			t.Fatal(got)
+		}
+		if _, err := b.Load(t.Context(), b.All()); err != nil {
+			t.Fatal(err)
+		}
+		mine, other := recordOf("a", 0, 5), recordOf("a", 0, 9)
+		for i, c := range []struct {
+			s    *Store
+			says Record
+		}{{a, mine}, {b, other}, {a, other}, {b, recordOf("a", 0, 99)}} {
+			got, err := c.s.Claim(t.Context(), []Record{c.says, recordOf("free", int32(i), 1)})
+			if err != nil || len(got) < 2 || got[mine.Lane] != mine {
+				t.Errorf("claim %d: %v, %v", i, got, err)
+			}
+		}
+		// A replica that loads before anything is saved goes by the claim.
+		if got := load(t, cl); got[mine.Lane] != mine {
+			t.Errorf("loaded %v", got)
+		}
+	})
+}
+
+// Once a lane has begun its record counts, also for one who claims late.
+func TestARecordCountsMoreThanAClaim(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		a, late := open(t, cl), open(t, cl)
+		if _, err := late.Load(t.Context(), late.All()); err != nil {
+			t.Fatal(err)
+		}
+		begun, now := recordOf("a", 0, 5), recordOf("a", 0, 7)
+		if _, err := a.Claim(t.Context(), []Record{begun}); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Save(t.Context(), []Record{now}, begun.Lane); err != nil {
+			t.Fatal(err)
+		}
+		got, err := late.Claim(t.Context(), []Record{recordOf("a", 0, 99)})
+		if err != nil || got[now.Lane] != now {
+			t.Errorf("%v, %v", got, err)
+		}
+		if got := load(t, cl); got[now.Lane] != now {
+			t.Errorf("loaded %v", got)
+		}
+		// Forgotten, it is not begun by an old claim.
+		write(t, cl, &kgo.Record{Key: []byte(Key(now.Lane))}, &kgo.Record{Key: []byte(claimKey(now.Lane)), Partition: a.Slot(now.Lane)})
+		if got := load(t, cl); len(got) != 0 {
+			t.Errorf("loaded %v", got)
 		}
 	})
 }

@@ -1,0 +1,152 @@
+package replicator_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/replicator"
+)
+
+// lanesOf waits until every lane of topic has exactly one of ds that carries it,
+// and returns how many each has.
+func lanesOf(t *testing.T, topic string, partitions int, ds ...*replicator.Daemon) []int {
+	t.Helper()
+	var counts []int
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		owners := map[int32]int{}
+		counts = make([]int, len(ds))
+		for i, d := range ds {
+			for _, l := range d.Status().Flows[0].Lanes {
+				if l.Topic == topic && l.State == "running" {
+					owners[l.Partition]++
+					counts[i]++
+				}
+			}
+		}
+		once := len(owners) == partitions
+		for _, n := range owners {
+			once = once && n == 1
+		}
+		if once {
+			return counts
+		}
+		if time.Now().After(end) {
+			t.Fatalf("lanes of the daemons: %v, owners %v", counts, owners)
+		}
+	}
+}
+
+// Replicas come and go while records come in.
+func TestReplicasShareTheLanes(t *testing.T) {
+	p := fakePair(t)
+	const partitions = 12
+	if err := p.source.CreateTopic("pizza", partitions, nil); err != nil {
+		t.Fatal(err)
+	}
+	cl, admin := p.client(t, p.source), p.admin(t)
+	write(t, cl, "pizza", 0, 2000)
+	a, stopA := start(t, p.config(t, "pizza"))
+	carried(t, a, admin, "pizza")
+	var load sync.WaitGroup
+	quit := make(chan struct{})
+	load.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				return
+			default:
+				write(t, cl, "pizza", 2000+i*100, 100)
+			}
+		}
+	})
+	b, stopB := start(t, p.config(t, "pizza"))
+	for {
+		if n := lanesOf(t, "pizza", partitions, a, b); n[0] > 0 && n[1] > 0 {
+			break
+		}
+	}
+	stopA()
+	for {
+		if n := lanesOf(t, "pizza", partitions, b); n[0] == partitions {
+			break
+		}
+	}
+	close(quit)
+	load.Wait()
+	carried(t, b, admin, "pizza")
+	stopB()
+	p.same(t, check.Options{Topic: "pizza"})
+}
+
+// Replicas that start at the same moment, on a flow that nobody has begun, must
+// agree where its lanes begin, though each sees another end of the source.
+func TestReplicasBeginAtOnce(t *testing.T) {
+	for i := range 5 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			p := fakePair(t)
+			for _, c := range []*kfake.Cluster{p.source, p.target} {
+				if err := c.CreateTopic("pizza", 6, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cl, admin := p.client(t, p.source), p.admin(t)
+			var load sync.WaitGroup
+			load.Go(func() {
+				for i := range 100 {
+					write(t, cl, "pizza", i*50, 50)
+				}
+			})
+			var ds []*replicator.Daemon
+			var stops []func()
+			for range 3 {
+				d, stop := start(t, p.config(t, "pizza"))
+				ds, stops = append(ds, d), append(stops, stop)
+			}
+			load.Wait()
+			carriedBy(t, admin, "pizza", ds...)
+			for _, stop := range stops {
+				stop()
+			}
+			p.same(t, check.Options{Topic: "pizza"})
+		})
+	}
+}
+
+// A user who may not use the group carries alone.
+func TestNoRightToTheGroup(t *testing.T) {
+	p := fakePair(t)
+	if err := p.source.CreateTopic("pizza", 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []int16{kmsg.JoinGroup.Int16(), kmsg.ConsumerGroupHeartbeat.Int16(), kmsg.FindCoordinator.Int16()} {
+		p.target.ControlKey(key, func(r kmsg.Request) (kmsg.Response, error, bool) {
+			p.target.KeepControl()
+			resp := r.ResponseKind()
+			switch x := resp.(type) {
+			case *kmsg.JoinGroupResponse:
+				x.ErrorCode = kerr.GroupAuthorizationFailed.Code
+			case *kmsg.ConsumerGroupHeartbeatResponse:
+				x.ErrorCode = kerr.GroupAuthorizationFailed.Code
+			case *kmsg.FindCoordinatorResponse:
+				for _, k := range r.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
+					c := kmsg.NewFindCoordinatorResponseCoordinator()
+					c.Key, c.ErrorCode = k, kerr.GroupAuthorizationFailed.Code
+					x.Coordinators = append(x.Coordinators, c)
+				}
+			}
+			return resp, nil, true
+		})
+	}
+	write(t, p.client(t, p.source), "pizza", 0, 500)
+	d, stop := start(t, p.config(t, "pizza"))
+	carried(t, d, p.admin(t), "pizza")
+	stop()
+	p.same(t, check.Options{Topic: "pizza"})
+}
