@@ -163,7 +163,7 @@ func TestCarries(t *testing.T) {
 func TestReplicas(t *testing.T) {
 	p := realPair(t)
 	topic := "replicas-" + fmt.Sprint(time.Now().UnixNano())
-	p.source.CreateTopic(t, topic, 12, nil)
+	p.source.CreateTopic(t, topic, 48, nil) // so that every slot has some
 	generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 20_000, Size: 200})
 	cfg := p.config(t, topic)
 	admin := kadm.NewClient(p.source.Client(t, "alice"))
@@ -176,14 +176,14 @@ func TestReplicas(t *testing.T) {
 	}
 	for {
 		generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 2_000, Size: 200})
-		if n := lanesOf(t, topic, 12, ds...); n[0] > 0 && n[1] > 0 && n[2] > 0 {
+		if n := lanesOf(t, topic, 48, ds...); n[0] > 0 && n[1] > 0 && n[2] > 0 {
 			break
 		}
 	}
 	stops[0]()
 	for {
 		generate(t, p.source, "alice", datagen.Options{Topic: topic, Records: 2_000, Size: 200})
-		if n := lanesOf(t, topic, 12, ds[1:]...); n[0] > 0 && n[1] > 0 {
+		if n := lanesOf(t, topic, 48, ds[1:]...); n[0] > 0 && n[1] > 0 {
 			break
 		}
 	}

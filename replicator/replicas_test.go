@@ -46,7 +46,7 @@ func lanesOf(t *testing.T, topic string, partitions int, ds ...*replicator.Daemo
 // Replicas come and go while records come in.
 func TestReplicasShareTheLanes(t *testing.T) {
 	p := fakePair(t)
-	const partitions = 12
+	const partitions = 48 // so that every slot has some
 	if err := p.source.CreateTopic("pizza", partitions, nil); err != nil {
 		t.Fatal(err)
 	}
