@@ -372,7 +372,7 @@ func (h *helm) begun(j *job) {
 		h.f.log.Info("lane goes on", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(j.plan.Source))
 		m.said = ""
 	}
-	h.explain(m, j.plan)
+	h.explain(m, j)
 	if m.outOfOrder && j.plan.Skip > 0 {
 		h.contested(m, j.plan)
 	}
@@ -386,8 +386,15 @@ func (h *helm) begun(j *job) {
 }
 
 // explain logs what a start could not do exactly.
-func (h *helm) explain(m *member, p lane.Plan) {
+func (h *helm) explain(m *member, j *job) {
+	p := j.plan
 	log := h.f.log.With("topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source))
+	switch {
+	case j.anew:
+		log.Warn("the source topic was deleted and made anew; carrying the new one behind what the target has (on_source_loss)")
+	case j.truncated > 0:
+		log.Warn("the source's log was truncated; going on where it is still the one that was carried (on_source_loss)", "offsets_lost_there", int64(j.truncated))
+	}
 	if p.Lost > 0 {
 		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
 	}

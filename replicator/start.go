@@ -28,16 +28,19 @@ type starter struct {
 
 // job is one lane's start.
 type job struct {
-	member *member
-	id     lane.ID
-	place  catalog.Place
-	stored progress.Record // its Position is where the lane is; zero Lane: nothing is known
-	fresh  bool            // nothing is stored of it: its first position has to be claimed
-	late   bool            // begin at the first offset, whatever the flow's start says
-	again  bool            // send again what cannot be counted
-	seen   lane.Seen
-	plan   lane.Plan
-	err    error // *awayError: try again soon; others stop the lane
+	member    *member
+	id        lane.ID
+	place     catalog.Place
+	stored    progress.Record // its Position is where the lane is; zero Lane: nothing is known
+	fresh     bool            // nothing is stored of it: its first position has to be claimed
+	restart   bool            // the source is no longer the one that was carried
+	anew      bool            // since its topic was made anew
+	truncated offsets.Source  // or it lost so many offsets that were carried
+	late      bool            // begin at the first offset, whatever the flow's start says
+	again     bool            // send again what cannot be counted
+	seen      lane.Seen
+	plan      lane.Plan
+	err       error // *awayError: try again soon; others stop the lane
 }
 
 // awayError is a failure that time mends: a cluster or a leader is away.
@@ -67,7 +70,7 @@ func newStarter(f *flow, ms []*member) *starter {
 
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
-	for _, step := range []func(context.Context) error{s.bounds, s.firstTime, s.claim, s.sequences, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
 			return
@@ -109,24 +112,56 @@ func (s *starter) bounds(ctx context.Context) error {
 		return err
 	}
 	for _, j := range s.alive() {
-		j.err = j.same()
+		j.err = j.same(s.f.cfg.OnSourceLoss)
 	}
 	return nil
 }
 
 // same checks that both topics are those that the stored progress is about.
-func (j *job) same() error {
+func (j *job) same(onLoss string) error {
 	zero := [16]byte{}
-	const remedy = `to start it over, forget its stored progress: see "To forget a lane" in docs/progress.md`
 	if old := j.stored.SourceID; old != zero && j.place.SourceID != zero && old != j.place.SourceID {
-		return fmt.Errorf("source topic %q was deleted and made anew; %s", j.id.Topic, remedy)
+		if onLoss != lossContinue {
+			return fmt.Errorf("source topic %q was deleted and made anew; %s", j.id.Topic, lossRemedy)
+		}
+		j.anew, j.stored.SourceID = true, j.place.SourceID
+		j.restartAt(j.seen.LogStart)
 	}
 	if old := j.stored.TargetID; old != zero && j.place.TargetID != zero && old != j.place.TargetID {
-		return fmt.Errorf("target topic %q was deleted and made anew; %s", j.place.TargetTopic, remedy)
+		return fmt.Errorf("target topic %q was deleted and made anew; %s", j.place.TargetTopic, forgetRemedy)
 	}
 	if old := j.stored.TargetTopic; old != "" && old != j.place.TargetTopic {
 		return fmt.Errorf("stored progress is for target topic %q, the flow's policy now says %q: give the flow another name to start over, or restore the policy",
 			old, j.place.TargetTopic)
+	}
+	return nil
+}
+
+// epochs asks the source up to where its logs are those that were read. What it
+// does not tell (an old broker, a right we lack) leaves the ends of the logs.
+func (s *starter) epochs(ctx context.Context) error {
+	req := kadm.OffsetForLeaderEpochRequest{}
+	for _, j := range s.alive() {
+		if l := j.stored.Position.Leader; l != 0 {
+			req.Add(j.id.Topic, j.id.Partition, l.Epoch())
+		}
+	}
+	if len(req) == 0 {
+		return nil
+	}
+	got, err := s.f.source.Admin().OffsetForLeaderEpoch(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	for _, j := range s.alive() {
+		o, ok := got[j.id.Topic][j.id.Partition]
+		switch {
+		case !ok || o.Err != nil:
+		case o.LeaderEpoch < 0 || o.EndOffset < 0:
+			j.stored.Position.Leader = 0 // retention removed all of that epoch
+		default:
+			j.seen.Same = offsets.Source(o.EndOffset)
+		}
 	}
 	return nil
 }
@@ -246,7 +281,7 @@ func (s *starter) claim(ctx context.Context) error {
 	for _, j := range s.alive() {
 		if r, ok := settled[j.id]; ok && j.fresh {
 			j.stored = r
-			j.err = j.same()
+			j.err = j.same(s.f.cfg.OnSourceLoss)
 		}
 	}
 	return nil
@@ -287,13 +322,38 @@ func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
 	var truncated *lane.TruncatedError
 	var lost *lane.LostTargetError
 	switch {
-	case errors.As(err, &truncated), errors.As(err, &lost):
-		return plan, fmt.Errorf(`%w; to start it over, forget its stored progress: see "To forget a lane" in docs/progress.md`, err)
+	case err == nil && j.restart:
+		return plan.Restart(j.seen), nil
+	case errors.As(err, &truncated) && s.f.cfg.OnSourceLoss == lossContinue:
+		j.truncated = truncated.Stored - truncated.End
+		j.restartAt(max(truncated.End, j.seen.LogStart))
+		return s.resolve(ctx, j)
+	case errors.As(err, &truncated):
+		return plan, fmt.Errorf("%w; %s", err, lossRemedy)
+	case errors.As(err, &lost):
+		return plan, fmt.Errorf(`%w; %s`, err, forgetRemedy)
+	case err == nil && plan.Lost > 0 && s.f.cfg.OnSourceLoss == lossStop:
+		return plan, fmt.Errorf("the source removed %d offsets from %d on before they were carried (retention); set on_source_loss: continue to go on at %d",
+			plan.Lost, j.stored.Position.Source, plan.Source)
 	case err == nil && j.again:
 		return plan.AtLeastOnce(), nil
 	}
 	return plan, err
 }
+
+// restartAt has the lane go on at another offset: those that were carried mean
+// nothing any more.
+func (j *job) restartAt(at offsets.Source) {
+	j.restart = true
+	j.stored.Position.Source, j.stored.Position.Leader, j.seen.Same = at, 0, 0
+}
+
+// What on_source_loss may say, and what errors say to do about it.
+const (
+	lossStop, lossContinue = "stop", "continue"
+	forgetRemedy           = `to start it over, forget its stored progress: see "To forget a lane" in docs/progress.md`
+	lossRemedy             = `set on_source_loss: continue to carry on with what is there now, or forget its stored progress (see "To forget a lane" in docs/progress.md)`
+)
 
 // confirm reads back what the target wrote since progress was stored. A
 // consumer is shown what all replicas have, so it settles both doubts: whether

@@ -99,6 +99,7 @@ type cursor struct {
 	topicID  [16]byte
 	gen      uint64
 	from     offsets.Source // asked for, with gen and skip
+	leader   lane.Leader    // of the offset before from
 	skip     int64
 	maxBytes int32
 	wanted   bool // part of the request, or of the session
@@ -312,9 +313,9 @@ func (f *Fetcher) forget(c *cursor) {
 
 // look asks the lane of c what it wants; true if the request must say so.
 func (f *Fetcher) look(c *cursor) bool {
-	gen, from, skip, room := c.lane.Fetch()
+	gen, from, leader, skip, room := c.lane.Fetch()
 	changed := room && (!c.wanted || c.gen != gen || c.from != from)
-	c.gen, c.from, c.skip = gen, from, skip
+	c.gen, c.from, c.leader, c.skip = gen, from, leader, skip
 	f.count(c, room, !room)
 	return changed
 }
@@ -355,6 +356,10 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
 				f.fail(c, v, fmt.Errorf("%w: %s", kerr.ErrorForCode(p.ErrorCode), why))
 				continue
 			}
+			if d := p.DivergingEpoch; d.EndOffset >= 0 {
+				f.fail(c, kafka.Resume, fmt.Errorf("the source's log was truncated: up to offset %d it is the one that was read, to offset %d", d.EndOffset, c.from))
+				continue
+			}
 			f.give(c, p, hold)
 		}
 	}
@@ -365,11 +370,11 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	if len(p.RecordBatches) == 0 {
 		return
 	}
-	s := splitter{from: int64(c.from), end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold, items: f.items[:0]}
+	s := splitter{from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold, items: f.items[:0]}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
 	f.items = s.items
 	defer clear(f.items) // Put has copied them; they must not keep their responses alive
-	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped) {
+	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped, s.leader) {
 		for _, it := range s.items {
 			it.Hold.Release()
 		}

@@ -57,6 +57,7 @@ func (s *session) request(changed []*cursor) *kmsg.FetchRequest {
 		p := kmsg.NewFetchRequestTopicPartition()
 		p.Partition, p.CurrentLeaderEpoch = c.lane.Partition, -1
 		p.FetchOffset, p.PartitionMaxBytes = int64(c.from), c.maxBytes
+		p.LastFetchedEpoch = c.leader.Epoch() // has the broker compare its log with what we read
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	if !s.whole() {

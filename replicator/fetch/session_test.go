@@ -166,8 +166,8 @@ func (w *lanes) change() {
 		delete(w.in, l)
 		w.f.Remove(l)
 	case 2, 3: // a reply; it fills the lane
-		if gen, from, _, room := l.Fetch(); room && w.in[l] {
-			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1}}, from+1, 0)
+		if gen, from, _, _, room := l.Fetch(); room && w.in[l] {
+			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1}}, from+1, 0, 0)
 			w.f.mark(l)
 		}
 	case 4: // it is written and acknowledged
@@ -188,7 +188,7 @@ func (w *lanes) request(t *testing.T, seed uint64) {
 	req := w.f.next()
 	want := mirror{}
 	for l := range w.in {
-		if _, from, _, room := l.Fetch(); room {
+		if _, from, _, _, room := l.Fetch(); room {
 			want[partition{[16]byte{l.Topic[1]}, l.Partition}] = int64(from)
 		}
 	}

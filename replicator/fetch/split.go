@@ -37,7 +37,8 @@ type splitter struct {
 	aborted map[int64]bool                                       // producers inside an aborted transaction
 
 	items   []lane.Item
-	next    int64 // where the source goes on after what was taken so far
+	next    int64       // where the source goes on after what was taken so far
+	leader  lane.Leader // of the offset before next
 	skipped int64
 	short   int // a batch of so many bytes did not fit the reply (0: it did)
 }
@@ -76,7 +77,7 @@ func (s *splitter) run(raw []byte, aborts []kmsg.FetchResponseTopicPartitionAbor
 		if err := s.one(v); err != nil {
 			return err
 		}
-		s.next = v.LastOffset() + 1
+		s.next, s.leader = v.LastOffset()+1, lane.LeaderOf(v.LeaderEpoch())
 	}
 	return nil
 }

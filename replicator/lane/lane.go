@@ -51,6 +51,7 @@ type Item struct {
 	Bytes       []byte         // one v2 batch; owned by the lane from Put on
 	First, Next offsets.Source // its first record; where the source goes on after it
 	Records     int32          // at least 1
+	Leader      Leader         // of the offset before Next
 	Time        int64          // of its first record, milliseconds since 1970
 	Path        Path
 	Hold        *budget.Hold // memory that Bytes keeps in use; released by the lane
@@ -73,7 +74,19 @@ type Position struct {
 	Producer int64
 	Epoch    int16
 	Sequence int32 // of the record at Source
+	// Leader is the epoch of the source's leader that wrote the offset before
+	// Source. It tells a log that was truncated and has grown again.
+	Leader Leader
 }
+
+// Leader is a leader epoch plus one; 0 is not known.
+type Leader int32
+
+// LeaderOf makes a Leader of an epoch as Kafka counts them, -1 for none.
+func LeaderOf(epoch int32) Leader { return Leader(max(epoch, -1) + 1) }
+
+// Epoch is the epoch as Kafka counts it; -1: not known.
+func (l Leader) Epoch() int32 { return int32(l) - 1 }
 
 // Lane is one source partition and the window of batches in flight.
 type Lane struct {
@@ -88,6 +101,7 @@ type Lane struct {
 	pos     Position       // acknowledged. Invariant: pos.Source <= sent <= fetched
 	sent    offsets.Source // the end of flight
 	fetched offsets.Source // the end of waiting; fetch from here
+	leader  Leader         // of the offset before fetched
 	seq     int32          // of the record at sent; counts records; wraps to 0 after MaxInt32
 	skip    int64          // data records at fetched that the target has already. Invariant: skip > 0 => nothing waits or flies
 
@@ -125,7 +139,7 @@ func (l *Lane) Start(p Position, skip int64) {
 	}
 	l.dropLocked()
 	l.pos, l.sent, l.fetched = p, p.Source, p.Source
-	l.skip, l.seq = skip, Advance(p.Sequence, skip)
+	l.skip, l.seq, l.leader = skip, Advance(p.Sequence, skip), p.Leader
 	l.out, l.back, l.shut, l.probe = 0, 0, false, true
 	l.setLocked(Running, "")
 }
@@ -149,6 +163,10 @@ func (l *Lane) Shed() {
 		it.Hold.Release()
 	}
 	l.waiting, l.base, l.fetched = nil, nil, l.sent
+	l.leader = l.pos.Leader
+	if n := len(l.flight); n > 0 {
+		l.leader = l.flight[n-1].Leader
+	}
 	l.gen++
 	// What is in flight may be small and keep a large fetch response alive.
 	for i := range l.flight {
@@ -172,19 +190,20 @@ func (it Item) copied() Item {
 	return it
 }
 
-// Fetch says where to read on, and whether to read now. Replies are handed to
-// Put under the same gen.
-func (l *Lane) Fetch() (gen uint64, from offsets.Source, skip int64, room bool) {
+// Fetch says where to read on, who wrote the offset before that, and whether to
+// read now. Replies are handed to Put under the same gen.
+func (l *Lane) Fetch() (gen uint64, from offsets.Source, leader Leader, skip int64, room bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.gen, l.fetched, l.skip, l.state == Running && l.bytes < l.share
+	return l.gen, l.fetched, l.leader, l.skip, l.state == Running && l.bytes < l.share
 }
 
 // Put takes the batches of one fetch reply, in order. next is where the source
 // goes on (beyond the last batch where what followed was dropped); skipped is
 // how many data records before the first batch were found on the target
-// already. It returns false, and takes nothing, if gen is void.
-func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64) bool {
+// already; leader is whose the offset before next is. It returns false, and
+// takes nothing, if gen is void.
+func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64, leader Leader) bool {
 	l.mu.Lock()
 	if gen != l.gen || next < l.fetched {
 		l.mu.Unlock()
@@ -197,17 +216,19 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64)
 		l.bytes += int64(len(it.Bytes))
 	}
 	l.appendLocked(items)
-	l.fetched = next
+	l.fetched, l.leader = next, leader
 	switch {
 	case len(l.waiting) > 0:
 		if len(items) == 0 {
 			l.waiting = slices.Clone(l.waiting) // the producer may be reading what Next showed
 		}
-		l.waiting[len(l.waiting)-1].Next = next
+		last := &l.waiting[len(l.waiting)-1]
+		last.Next, last.Leader = next, leader
 	case len(l.flight) > 0:
-		l.flight[len(l.flight)-1].Next, l.sent = next, next
+		last := &l.flight[len(l.flight)-1]
+		last.Next, last.Leader, l.sent = next, leader, next
 	default:
-		l.pos.Source, l.sent = next, next
+		l.pos.Source, l.pos.Leader, l.sent = next, leader, next
 	}
 	ready := l.ready
 	wake := len(l.waiting) > 0 && ready != nil
@@ -236,7 +257,7 @@ func (l *Lane) skippedLocked(items []Item, next offsets.Source, skipped int64) {
 		next = items[0].First
 	}
 	l.skip -= skipped
-	l.pos.Source, l.pos.Sequence = next, Advance(l.pos.Sequence, skipped)
+	l.pos.Source, l.pos.Sequence, l.pos.Leader = next, Advance(l.pos.Sequence, skipped), 0
 	l.sent = next
 	l.stats.Skipped += skipped
 	if l.skip < 0 || l.skip == 0 && l.pos.Sequence != l.seq {
@@ -292,7 +313,7 @@ func (l *Lane) Send(gen uint64, it Item, used int) (Claim, bool) {
 		}
 	}
 	// Put may have moved the end of the last batch meanwhile.
-	it.Next = l.waiting[used-1].Next
+	it.Next, it.Leader = l.waiting[used-1].Next, l.waiting[used-1].Leader
 	clear(l.waiting[:used])
 	l.waiting = l.waiting[used:]
 	it.seq = l.seq
@@ -335,7 +356,7 @@ func (l *Lane) Ack(base offsets.Target) (settled bool) {
 	l.out--
 	l.probe = false
 	l.bytes -= int64(len(it.Bytes))
-	l.pos.Source = it.Next
+	l.pos.Source, l.pos.Leader = it.Next, it.Leader
 	l.pos.Sequence = Advance(it.seq, int64(it.Records))
 	if base != offsets.UnknownTarget {
 		l.pos.Target = base + offsets.Target(it.Records)

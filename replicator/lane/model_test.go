@@ -191,7 +191,7 @@ func (m *model) step() {
 
 // ask is a fetch request; its reply is made at once and handed out later.
 func (m *model) ask() {
-	gen, from, skip, room := m.l.Fetch()
+	gen, from, _, skip, room := m.l.Fetch()
 	if !room {
 		m.fatalf("a running lane without a limit has no room")
 	}
@@ -243,7 +243,7 @@ func (m *model) hand() {
 	}
 	m.reply = nil
 	before := m.l.Snapshot().Source
-	if m.l.Put(p.gen, p.items, p.next, p.skipped) {
+	if m.l.Put(p.gen, p.items, p.next, p.skipped, 0) {
 		if len(p.items) == 0 && p.skipped == 0 && m.l.Snapshot().Source > before {
 			m.done.jumped++
 		}

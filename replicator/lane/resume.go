@@ -10,7 +10,10 @@ import (
 // Seen is what both clusters say about a lane that is about to go on.
 type Seen struct {
 	LogStart, LogEnd offsets.Source // of the source partition
-	Start, End       offsets.Target // of the target partition
+	// Same tells up to where the source's log is the one that was read, by its
+	// leader epochs; below LogEnd only after a truncation. 0: not known.
+	Same       offsets.Source
+	Start, End offsets.Target // of the target partition
 	// Known tells that the target remembers the stored producer id, and then
 	// Last is the last sequence it stored. Brokers forget an id that wrote
 	// nothing for producer.id.expiration.ms (a day), and when an unclean
@@ -45,11 +48,30 @@ func (e *LostTargetError) Error() string {
 		e.Seen.End, e.Stored.Target)
 }
 
-// TruncatedError means the source ends below what was already carried.
+// TruncatedError means the source's log is, from End on, not the one that was
+// carried up to Stored.
 type TruncatedError struct{ Stored, End offsets.Source }
 
 func (e *TruncatedError) Error() string {
-	return fmt.Sprintf("the source ends at offset %d, below the stored %d: its topic was made anew or its log was truncated", e.End, e.Stored)
+	return fmt.Sprintf("the source's log was truncated to offset %d, below the %d that was carried already: an unclean leader election, or its topic was made anew; "+
+		"the target keeps %d offsets that the source has lost", e.End, e.Stored, e.Stored-e.End)
+}
+
+// common is where the log that was carried ends.
+func (s Seen) common() offsets.Source {
+	if s.Same > 0 {
+		return min(s.Same, s.LogEnd)
+	}
+	return s.LogEnd
+}
+
+// Restart is the plan for a source that is no longer the one that was carried,
+// given the one of Resume: nothing is skipped, for what was written after the
+// stored position is not what the source has there now.
+func (p Plan) Restart(seen Seen) Plan {
+	p.Sequence, p.Skip, p.Lost, p.Twice = Advance(p.Sequence, p.Skip), 0, 0, 0
+	p.Target = seen.End
+	return p
 }
 
 // ErrForgotten means that the target forgot the producer id while its log has
@@ -69,8 +91,8 @@ var ErrForgotten = fmt.Errorf("the target forgot the producer id and has grown s
 // target twice, and Plan.Twice says so.
 func Resume(stored Position, seen Seen) (Plan, error) {
 	p := Plan{Position: stored}
-	if stored.Source > seen.LogEnd {
-		return p, &TruncatedError{stored.Source, seen.LogEnd}
+	if end := seen.common(); stored.Source > end {
+		return p, &TruncatedError{stored.Source, end}
 	}
 	if seen.End < stored.Target {
 		return p, &LostTargetError{stored, seen}
@@ -87,7 +109,7 @@ func Resume(stored Position, seen Seen) (Plan, error) {
 	if gone := int64(seen.LogStart - stored.Source); gone > 0 {
 		p.Lost = max(0, gone-p.Skip)
 		p = p.AtLeastOnce()
-		p.Source = seen.LogStart
+		p.Source, p.Leader = seen.LogStart, 0
 	}
 	return p, nil
 }

@@ -82,8 +82,9 @@ func TestResumeRefuses(t *testing.T) {
 		as   any
 		says string
 	}{
-		{"source ends below", Seen{LogEnd: 999, End: 2000, Known: true, Last: 299}, &truncated, "the source ends at offset 999, below the stored 1000"},
-		{"source made anew and empty", Seen{End: 2000, Known: true, Last: 299}, &truncated, "below the stored 1000"},
+		{"source ends below", Seen{LogEnd: 999, End: 2000, Known: true, Last: 299}, &truncated, "truncated to offset 999, below the 1000 that was carried"},
+		{"source made anew and empty", Seen{End: 2000, Known: true, Last: 299}, &truncated, "below the 1000 that was carried"},
+		{"truncated and grown again", Seen{LogEnd: 5000, Same: 990, End: 2000, Known: true, Last: 299}, &truncated, "the target keeps 10 offsets"},
 		{"target ends below", Seen{LogEnd: 5000, End: 1999, Known: true, Last: 299}, &lost, "the target ends at offset 1999, below the stored 2000"},
 		{"target made anew, id not known there", Seen{LogEnd: 5000}, &lost, "the target ends at offset 0"},
 		{"target lost our last records", Seen{LogEnd: 5000, End: 2000, Known: true, Last: 298}, &lost, "last sequence of our producer is 298, before the stored 300"},
@@ -151,11 +152,11 @@ func TestSnapshot(t *testing.T) {
 	}
 	l.Start(at, 0)
 	l.Seen(900, 1100)
-	gen, _, _, _ := l.Fetch()
+	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{
 		{Bytes: make([]byte, 10), First: 1000, Next: 1020, Records: 20, Time: 77},
 		{Bytes: make([]byte, 30), First: 1020, Next: 1021, Records: 1, Time: 88, Path: Recoded},
-	}, 1021, 0)
+	}, 1021, 0, 0)
 	if s := l.Snapshot(); s.State != Running || s.Lag != 100 || s.Held != 40 || s.Oldest != 77 || s.LogStart != 900 {
 		t.Errorf("with batches: %+v", s)
 	}
@@ -217,10 +218,10 @@ func TestBothSidesAtOnce(t *testing.T) {
 	go func() {
 		next := offsets.Source(0)
 		for range batches {
-			gen, _, _, _ := l.Fetch()
-			l.Put(gen, []Item{{Bytes: []byte{1}, First: next, Next: next + 1, Records: 1}}, next+1, 0)
+			gen, _, _, _, _ := l.Fetch()
+			l.Put(gen, []Item{{Bytes: []byte{1}, First: next, Next: next + 1, Records: 1}}, next+1, 0, 0)
 			next += 2
-			l.Put(gen, nil, next, 0) // a marker follows
+			l.Put(gen, nil, next, 0, 0) // a marker follows
 		}
 	}()
 	target := offsets.Target(0)
@@ -249,13 +250,13 @@ func TestBothSidesAtOnce(t *testing.T) {
 func TestWindowStaysAsShown(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
 	l.Start(Position{}, 0)
-	gen, _, _, _ := l.Fetch()
-	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0)
+	gen, _, _, _, _ := l.Fetch()
+	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0, 0)
 	w, _ := l.Next()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.Put(gen, nil, 2, 0) // a marker follows
+		l.Put(gen, nil, 2, 0, 0) // a marker follows
 	}()
 	it := w.Items[0]
 	<-done

@@ -79,7 +79,7 @@ func (s *scenario) run() (out string) {
 	case "put":
 		return s.put()
 	case "fetch":
-		_, from, skip, room := s.l.Fetch()
+		_, from, _, skip, room := s.l.Fetch()
 		return fmt.Sprintf("from=%d skip=%d room=%v\n", from, skip, room)
 	case "send":
 		return s.send(int(s.arg("used", 1)))
@@ -130,7 +130,7 @@ func (s *scenario) put() string {
 		}
 	}
 	gen := uint64(s.arg("gen", int64(s.l.gen)))
-	if s.l.Put(gen, items, offsets.Source(s.arg("next", next)), s.arg("skipped", 0)) {
+	if s.l.Put(gen, items, offsets.Source(s.arg("next", next)), s.arg("skipped", 0), 0) {
 		return ""
 	}
 	for _, it := range items {

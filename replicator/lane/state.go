@@ -147,5 +147,5 @@ func (l *Lane) Drop() {
 	defer l.mu.Unlock()
 	l.dropLocked()
 	l.out, l.back = 0, 0
-	l.sent, l.fetched = l.pos.Source, l.pos.Source
+	l.sent, l.fetched, l.leader = l.pos.Source, l.pos.Source, l.pos.Leader
 }

@@ -11,12 +11,12 @@ import (
 func two(open bool) *Lane {
 	l := New(ID{"t", 0}, "t")
 	l.Start(Position{}, 0)
-	gen, _, _, _ := l.Fetch()
+	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(3) {
 		items = append(items, Item{Bytes: []byte{byte(i)}, First: i, Next: i + 1, Records: 1})
 	}
-	l.Put(gen, items, 3, 0)
+	l.Put(gen, items, 3, 0, 0)
 	send(l)
 	if open {
 		l.Ack(0)
@@ -49,8 +49,8 @@ func TestWindowCloses(t *testing.T) {
 		{"shed", (*Lane).Shed},
 		{"shed and fetched again", func(l *Lane) {
 			l.Shed()
-			gen, from, _, _ := l.Fetch()
-			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0)
+			gen, from, _, _, _ := l.Fetch()
+			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0, 0)
 		}},
 		{"drop", func(l *Lane) { l.Fail(); l.Drop() }},
 		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0) }},
@@ -108,9 +108,9 @@ func TestStartNeedsASettledLane(t *testing.T) {
 func TestShedCopiesWhatFlies(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
 	l.Start(Position{}, 0)
-	gen, _, _, _ := l.Fetch()
+	gen, _, _, _, _ := l.Fetch()
 	response := []byte("abc-----")
-	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0)
+	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0, 0)
 	send(l)
 	l.Fail()
 	l.Shed()
@@ -141,12 +141,12 @@ func TestDropSettles(t *testing.T) {
 func TestSettles(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
 	l.Start(Position{}, 0)
-	gen, _, _, _ := l.Fetch()
+	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(4) {
 		items = append(items, Item{First: i, Next: i + 1, Records: 1})
 	}
-	l.Put(gen, items, 4, 0)
+	l.Put(gen, items, 4, 0, 0)
 	send(l)
 	l.Ack(0)
 	for range 3 {
@@ -183,9 +183,9 @@ func TestMemoryComesBack(t *testing.T) {
 	} {
 		l := New(ID{"t", 0}, "t")
 		l.Start(Position{}, 0)
-		gen, _, _, _ := l.Fetch()
+		gen, _, _, _, _ := l.Fetch()
 		back := 0
-		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0)
+		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0, 0)
 		send(l)
 		c.meddle(l)
 		if back != 0 {

@@ -144,7 +144,7 @@ func (w *world) add(l *lane.Lane) {
 // put hands l a batch of n records, about size bytes.
 func (w *world) put(l *lane.Lane, n, size int) batch.View {
 	w.t.Helper()
-	gen, from, _, _ := l.Fetch()
+	gen, from, _, _, _ := l.Fetch()
 	var plain []byte
 	for i := range n {
 		v := fmt.Sprint(l.Partition, "/", int(from)+i)
@@ -162,7 +162,7 @@ func (w *world) put(l *lane.Lane, n, size int) batch.View {
 	v := batch.View(b.AppendTo(nil))
 	w.b.Adjust(int64(len(v)))
 	next := from + offsets.Source(n)
-	if !l.Put(gen, []lane.Item{{Bytes: v, First: from, Next: next, Records: int32(n), Hold: w.b.Hold(int64(len(v)))}}, next, 0) {
+	if !l.Put(gen, []lane.Item{{Bytes: v, First: from, Next: next, Records: int32(n), Hold: w.b.Hold(int64(len(v)))}}, next, 0, 0) {
 		w.t.Fatal("not taken")
 	}
 	return v

@@ -42,6 +42,7 @@ type place struct {
 	TopicID   string `json:"topic_id,omitempty"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
+	Epoch     *int32 `json:"leader_epoch,omitempty"`
 }
 
 type producer struct {
@@ -77,8 +78,8 @@ func (r Record) encode() ([]byte, error) {
 	return json.Marshal(wire{
 		Version:  Version,
 		At:       r.At.UTC().Truncate(time.Millisecond),
-		Source:   place{r.Lane.Topic, hexID(r.SourceID), r.Lane.Partition, int64(r.Position.Source)},
-		Target:   place{r.TargetTopic, hexID(r.TargetID), r.Lane.Partition, int64(r.Position.Target)},
+		Source:   place{r.Lane.Topic, hexID(r.SourceID), r.Lane.Partition, int64(r.Position.Source), epoch(r.Position.Leader)},
+		Target:   place{r.TargetTopic, hexID(r.TargetID), r.Lane.Partition, int64(r.Position.Target), nil},
 		Producer: producer{r.Position.Producer, r.Position.Epoch, r.Position.Sequence},
 	})
 }
@@ -109,6 +110,9 @@ func decode(key string, value []byte) (Record, error) {
 			Producer: w.Producer.ID, Epoch: w.Producer.Epoch, Sequence: w.Producer.Sequence,
 		},
 	}
+	if e := w.Source.Epoch; e != nil {
+		r.Position.Leader = lane.LeaderOf(*e)
+	}
 	var err error
 	if r.SourceID, err = parseID(w.Source.TopicID); err == nil {
 		r.TargetID, err = parseID(w.Target.TopicID)
@@ -117,6 +121,14 @@ func decode(key string, value []byte) (Record, error) {
 		return Record{}, fmt.Errorf("progress record %q: %w", key, err)
 	}
 	return r, nil
+}
+
+func epoch(l lane.Leader) *int32 {
+	if l == 0 {
+		return nil
+	}
+	e := l.Epoch()
+	return &e
 }
 
 func hexID(id [16]byte) string {
