@@ -74,6 +74,7 @@ type Flow struct {
 	ReplicationFactor int16         `koanf:"replication_factor" default:"0" limits:"0..32767"` // of topics we create; 0 = the target's default
 	OnSourceLoss      string        `koanf:"on_source_loss" choices:"stop continue"`           // "" = continue after retention, stop after all else
 	ConfigExclude     []string      `koanf:"config_exclude"`                                   // names of topic settings
+	SyncTopicConfigs  bool          `koanf:"sync_topic_configs" default:"true"`                // not only when a topic is created
 }
 
 // StartKind tells the three ways to begin a lane that has no progress.
