@@ -10,6 +10,7 @@ import (
 // zero Filter matches nothing.
 type Filter struct {
 	include, exclude []*regexp.Regexp
+	names            []string
 }
 
 // NewFilter takes Go regular expressions that must match a whole name. A plain
@@ -21,8 +22,17 @@ func NewFilter(include, exclude []string) (Filter, error) {
 		return Filter{}, err
 	}
 	out, err := compileAll(exclude)
-	return Filter{include: in, exclude: out}, err
+	f := Filter{include: in, exclude: out}
+	for _, p := range include {
+		if name := strings.ReplaceAll(p, `\.`, "."); Legal(name) == nil {
+			f.names = append(f.names, name)
+		}
+	}
+	return f, err
 }
+
+// Names are the patterns that are plain names, for clusters that do not list topics.
+func (f Filter) Names() []string { return f.names }
 
 // Match reports whether a source topic is to be copied: some include matches, no
 // exclude does, and it is not Internal.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -98,4 +99,14 @@ func FuzzFilter(f *testing.F) {
 			t.Fatalf("%q on %q: got %v, want %v", pattern, topic, got, want)
 		}
 	})
+}
+
+func TestFilterNames(t *testing.T) {
+	f, err := NewFilter([]string{"orders", `a\.b`, "c.d", "x.*", "a|b", `\d`, "[ab]"}, []string{"orders"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Names(); !slices.Equal(got, []string{"orders", "a.b", "c.d"}) {
+		t.Errorf("names %q", got)
+	}
 }
