@@ -94,7 +94,8 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 	}
 	f.outages = newOutages(f.log, outageGrace)
 	f.catalog = catalog.New(catalog.Options{
-		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, ReplicationFactor: cfg.ReplicationFactor,
+		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, InStep: cfg.SyncTopicConfigs,
+		ReplicationFactor: cfg.ReplicationFactor,
 	})
 	f.helm = newHelm(f)
 	return f, nil

@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +29,7 @@ type Options struct {
 	Filter            policy.Filter
 	Policy            policy.Policy
 	Exclude           []string // settings not copied, besides the built-in list
+	InStep            bool     // settings are kept as on the source, not only copied when a topic is made
 	ReplicationFactor int16    // of topics we make; 0: the target's default
 }
 
@@ -58,34 +56,31 @@ type Event struct {
 
 // Catalog keeps what it has read of settings; it is for one goroutine.
 type Catalog struct {
-	o        Options
-	settings map[string]settings // by source topic
-	events   []Event
+	o              Options
+	source, target side
+	settings       map[string]*settings // by source topic
+	events         []Event              // not told yet
 
 	mu    sync.Mutex
 	stale []string // source topics whose settings are to be read again; guarded by mu
 }
 
-// settings are what the data path must know of a topic pair's configuration.
-type settings struct {
-	limit int
-	exact bool
-	id    [16]byte // of the target topic they were read for
-}
-
 // New makes a Catalog.
 func New(o Options) *Catalog {
-	return &Catalog{o: o, settings: map[string]settings{}}
+	return &Catalog{o: o, settings: map[string]*settings{},
+		source: side{cl: o.Source, allowed: map[string]bool{}, costs: "new topics are made with the target's defaults, " +
+			"settings are not kept in step, and the topics are taken for compacted ones"},
+		target: side{cl: o.Target, allowed: map[string]bool{}, costs: "settings are not kept in step, and for the largest batch Kafka's default is assumed " +
+			"until the target refuses one"},
+	}
 }
 
-// Refresh reads both sides and makes what the target lacks, if this replica
-// leads; lead is asked only when something is to be made. An error means that a
-// cluster could not be read at all; what concerns one topic is in its lanes'
-// Problem. Events since the last Refresh are what changed.
+// Refresh reads both sides and, if this replica leads, makes what the target
+// lacks and keeps settings in step. An error means that a cluster could not be
+// read at all; what concerns one topic is in its lanes' Problem. Events are what changed since the last Refresh that went well.
 func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event, error) {
-	c.events = nil
-	c.forgetStale()
-	sources, err := c.o.Source.Admin().ListTopics(ctx)
+	c.takeStale()
+	sources, err := c.sources(ctx)
 	if err != nil {
 		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
@@ -101,8 +96,12 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event,
 			return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
 		}
 	}
+	c.source.forget(sources)
+	c.target.forget(targets)
 	c.readSettings(ctx, pairs, targets)
-	return c.view(pairs, targets, follow), c.events, nil
+	events := c.events
+	c.events = nil
+	return c.view(pairs, targets, follow), events, nil
 }
 
 // Reread has the settings of a topic read again at the next Refresh: the target
@@ -113,12 +112,14 @@ func (c *Catalog) Reread(sourceTopic string) {
 	c.stale = append(c.stale, sourceTopic)
 }
 
-// forgetStale drops the settings that are to be read again.
-func (c *Catalog) forgetStale() {
+// takeStale has the settings that are to be read again read now.
+func (c *Catalog) takeStale() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.stale {
-		delete(c.settings, t)
+		if s := c.settings[t]; s != nil {
+			s.due = time.Time{}
+		}
 	}
 	c.stale = nil
 }
@@ -133,6 +134,8 @@ type pair struct {
 	target  string
 	problem error // why none of its lanes can run
 	stuck   error // why the target topic cannot get the partitions it lacks
+	// made are the settings that we made the target topic with, just now.
+	made map[string]*string
 }
 
 // pairs picks the topics of the flow.
@@ -174,8 +177,32 @@ func (c *Catalog) targets(ctx context.Context, pairs []*pair) (kadm.TopicDetails
 	return ts, err
 }
 
-// named describes topics. kadm's ListTopics fails as a whole when one of them
-// may not be seen, and would stop the lanes of all the others.
+// sources lists the source's topics. Some hosts let a user see what it may read
+// but not list it: topics that the flow names are asked for by name then.
+func (c *Catalog) sources(ctx context.Context) (kadm.TopicDetails, error) {
+	ts, err := named(ctx, c.o.Source, nil)
+	if err != nil && !refusal(err) || len(ts) > 0 {
+		return ts, err
+	}
+	if names := c.o.Filter.Names(); len(names) > 0 {
+		return named(ctx, c.o.Source, names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the topics is refused: allow our user to Describe them, or give their names one by one in the flow's topics: %w", err)
+	}
+	return ts, nil
+}
+
+// refusal tells an answer that stays the same until somebody changes something
+// from a failure that time mends.
+func refusal(err error) bool {
+	var code *kerr.Error
+	return errors.As(err, &code) && !code.Retriable
+}
+
+// named describes topics; nil names are all that our user may see. kadm's
+// ListTopics fails as a whole when one of them may not be seen, and would stop
+// the lanes of all the others.
 func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDetails, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, n := range names {
@@ -184,6 +211,9 @@ func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDe
 		req.Topics = append(req.Topics, t)
 	}
 	resp, err := req.RequestWith(ctx, cl.Client())
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +222,10 @@ func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDe
 		if t.Topic == nil {
 			continue
 		}
-		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode)}
+		d := kadm.TopicDetail{
+			Topic: *t.Topic, ID: t.TopicID, IsInternal: t.IsInternal,
+			Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode),
+		}
 		for _, p := range t.Partitions {
 			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, Err: kerr.ErrorForCode(p.ErrorCode)}
 		}
@@ -221,73 +254,6 @@ func (c *Catalog) settled(ctx context.Context, pairs []*pair) (kadm.TopicDetails
 	}
 }
 
-// readSettings reads the settings of topics that are new to us. A host that
-// does not allow it leaves safe assumptions: Kafka's default limit, and a source
-// whose offsets may go missing.
-func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.TopicDetails) {
-	var fresh []*pair
-	for _, p := range pairs {
-		t, ok := targets[p.target]
-		if s, known := c.settings[p.source.Topic]; ok && p.problem == nil && (!known || s.id != t.ID) {
-			fresh = append(fresh, p)
-		}
-	}
-	if len(fresh) == 0 {
-		return
-	}
-	src, srcErr := describe(ctx, c.o.Source, fresh, func(p *pair) string { return p.source.Topic })
-	dst, dstErr := describe(ctx, c.o.Target, fresh, func(p *pair) string { return p.target })
-	for _, p := range fresh {
-		s := settings{limit: defaultMaxMessage, id: targets[p.target].ID}
-		if v, ok := src[p.source.Topic]["cleanup.policy"]; ok {
-			s.exact = !strings.Contains(v.Value, "compact")
-		}
-		if v, ok := dst[p.target]["max.message.bytes"]; ok {
-			if n, err := strconv.Atoi(v.Value); err == nil {
-				s.limit = n
-			}
-		}
-		if v := dst[p.target]["compression.type"].Value; v != "" && v != "producer" {
-			c.event(p.source.Topic, fmt.Sprintf("target topic %q has compression.type=%s: the target will compress every batch again; "+
-				"set it to producer to keep the source's batches", p.target, v), nil)
-		}
-		c.settings[p.source.Topic] = s
-	}
-	for _, e := range []error{srcErr, dstErr} {
-		if e != nil {
-			c.event("", "topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed, and that the source may be compacted", e)
-		}
-	}
-}
-
-// describe reads the settings of the topics that name gives.
-func describe(ctx context.Context, cl *kafka.Cluster, pairs []*pair, name func(*pair) string) (map[string]map[string]setting, error) {
-	var names []string
-	for _, p := range pairs {
-		names = append(names, name(p))
-	}
-	slices.Sort(names)
-	rcs, err := cl.Admin().DescribeTopicConfigs(ctx, slices.Compact(names)...)
-	out := map[string]map[string]setting{}
-	for _, rc := range rcs {
-		if rc.Err != nil {
-			err = fmt.Errorf("topic %q: %w", rc.Name, rc.Err)
-			continue
-		}
-		m := map[string]setting{}
-		for _, cfg := range rc.Configs {
-			if cfg.Value != nil {
-				m[cfg.Key] = setting{*cfg.Value, own(cfg)}
-			}
-		}
-		out[rc.Name] = m
-	}
-	if err != nil {
-		err = kafka.Explain(cl.Alias(), err)
-	}
-	return out, err
-}
-
 // view is what was read. What is missing is a problem, unless this replica only
 // follows: then it has no leader yet.
 func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) View {
@@ -295,6 +261,9 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 	for _, p := range pairs {
 		t, exists := targets[p.target]
 		s := c.settings[p.source.Topic]
+		if s == nil {
+			s = &settings{limit: defaultMaxMessage} // there is no target topic
+		}
 		for n, sp := range p.source.Partitions {
 			pl := Place{
 				TargetTopic: p.target, SourceID: p.source.ID, TargetID: t.ID,

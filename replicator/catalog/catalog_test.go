@@ -59,7 +59,7 @@ func refreshingAs(t *testing.T, pol policy.Options, login config.SASL, test func
 		if w.o.Policy, err = policy.New(pol); err != nil {
 			t.Fatal(err)
 		}
-		w.o.Exclude = []string{"segment.ms"}
+		w.o.Exclude, w.o.InStep = []string{"segment.ms"}, true
 		w.c = New(w.o)
 		test(t, w)
 		if ws := w.reads.Writes(); len(ws) > 0 {
@@ -345,73 +345,14 @@ func TestDescribeNotAllowed(t *testing.T) {
 		kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "b", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribe, Allow: true}))
 }
 
-// noSettings has a cluster refuse to describe settings.
-func noSettings(f *kfake.Cluster) {
-	f.ControlKey(kmsg.DescribeConfigs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		f.KeepControl()
-		resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
-		for _, rr := range r.(*kmsg.DescribeConfigsRequest).Resources {
-			st := kmsg.NewDescribeConfigsResponseResource()
-			st.ResourceType, st.ResourceName, st.ErrorCode = rr.ResourceType, rr.ResourceName, kerr.TopicAuthorizationFailed.Code
-			resp.Resources = append(resp.Resources, st)
-		}
-		return resp, nil, true
-	})
-}
-
-// Without DescribeConfigs topics are carried on safe assumptions.
-func TestSettingsNotAllowed(t *testing.T) {
-	refreshing(t, identity, func(t *testing.T, w *world) {
-		noSettings(w.source)
-		w.make(w.target, "b", 1, map[string]string{"max.message.bytes": "5000"})
-		v, said := w.refresh()
-		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, false)
-		w.wantPlace(v, "b", 0, "b", 5000, false)
-		wantEvents(t, said, ": settings of source topics cannot be read (DescribeConfigs): topics are made with the target's defaults", ": topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed", `created topic "a"`)
-		_, said = w.refresh()
-		wantEvents(t, said)
-	})
-	refreshing(t, identity, func(t *testing.T, w *world) {
-		noSettings(w.target)
-		w.make(w.target, "b", 1, map[string]string{"max.message.bytes": "5000"})
-		v, said := w.refresh()
-		w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
-		wantEvents(t, said, ": topic settings cannot be read (DescribeConfigs); Kafka's defaults are assumed", `created topic "a"`)
-	})
-}
-
-// Settings are read once, again when asked to, and for a topic made anew.
-func TestSettingsAreReread(t *testing.T) {
-	refreshing(t, identity, func(t *testing.T, w *world) {
-		v, _ := w.refresh()
-		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
-		set := func(v string) {
-			if _, err := w.hands[w.target].AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &v}}, "a"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		set("7000")
-		v, _ = w.refresh()
-		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
-		w.c.Reread("a")
-		v, _ = w.refresh()
-		w.wantPlace(v, "a", 0, "a", 7000, true)
-		if _, err := w.hands[w.target].DeleteTopics(t.Context(), "a"); err != nil {
-			t.Fatal(err)
-		}
-		v, said := w.refresh()
-		w.wantPlace(v, "a", 1, "a", defaultMaxMessage, true)
-		wantEvents(t, said, `created topic "a"`)
-	})
-}
-
 // A target that compresses anew undoes what whole batches save: say so once.
 func TestRecompressionIsReported(t *testing.T) {
 	refreshing(t, identity, func(t *testing.T, w *world) {
 		w.make(w.target, "a", 2, map[string]string{"compression.type": "gzip"})
 		w.make(w.target, "b", 1, map[string]string{"compression.type": "producer"})
 		_, said := w.refresh()
-		wantEvents(t, said, `a: target topic "a" has compression.type=gzip: the target will compress every batch again; set it to producer`)
+		wantEvents(t, said, ": settings that only the target's topics have stay as they are: a (compression.type), b (compression.type)",
+			`a: target topic "a" has compression.type=gzip: the target will compress every batch again; set it to producer`)
 		_, said = w.refresh()
 		wantEvents(t, said)
 	})

@@ -56,8 +56,8 @@ func TestDiff(t *testing.T) {
 }
 
 func TestCarried(t *testing.T) {
-	own := func(v string) setting { return setting{v, true} }
-	def := func(v string) setting { return setting{v, false} }
+	own := func(v string) setting { return setting{Value: v, own: true} }
+	def := func(v string) setting { return setting{Value: v} }
 	for _, c := range []struct {
 		name    string
 		source  map[string]setting
@@ -108,7 +108,7 @@ func TestCarried(t *testing.T) {
 // Only a dynamic topic setting is the topic's own.
 func TestOwn(t *testing.T) {
 	for src := range kmsg.ConfigSource(9) {
-		if got := own(kadm.Config{Source: src}); got != (src == kmsg.ConfigSourceDynamicTopicConfig) {
+		if got := own(src); got != (src == kmsg.ConfigSourceDynamicTopicConfig) {
 			t.Errorf("%v: %v", src, got)
 		}
 	}

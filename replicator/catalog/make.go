@@ -9,16 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// setting is one entry of a topic's configuration.
-type setting struct {
-	Value string
-	own   bool // set on the topic itself
-}
-
-func own(c kadm.Config) bool { return c.Source == kmsg.ConfigSourceDynamicTopicConfig }
 
 // excluded are settings that belong to a cluster rather than to the data:
 // MirrorMaker 2's list, and the remote (tiered) storage that not every host has.
@@ -40,7 +31,7 @@ var excluded = []string{
 	"remote.log.delete.on.disable",
 }
 
-// carried picks the settings that a new target topic gets: those set on the
+// carried picks the settings that a target topic gets: those set on the
 // source topic itself but for the excluded ones, and a limit on the size of
 // batches that is above Kafka's default wherever it was set, without which
 // large batches would be refused.
@@ -51,9 +42,8 @@ func carried(source map[string]setting, exclude []string) map[string]*string {
 			out[k] = kadm.StringPtr(s.Value)
 		}
 	}
-	const limit = "max.message.bytes"
-	if n, err := strconv.Atoi(source[limit].Value); err == nil && n > defaultMaxMessage && !slices.Contains(exclude, limit) {
-		out[limit] = kadm.StringPtr(source[limit].Value)
+	if n, err := strconv.Atoi(source[maxMessage].Value); err == nil && n > defaultMaxMessage && !slices.Contains(exclude, maxMessage) {
+		out[maxMessage] = kadm.StringPtr(source[maxMessage].Value)
 	}
 	return out
 }
@@ -64,9 +54,9 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 	if len(ps) == 0 {
 		return 0
 	}
-	configs, err := describe(ctx, c.o.Source, ps, func(p *pair) string { return p.source.Topic })
+	configs, err := c.source.describe(ctx, namesOf(ps, func(p *pair) string { return p.source.Topic }))
 	if err != nil {
-		c.event("", "settings of source topics cannot be read (DescribeConfigs): topics are made with the target's defaults", err)
+		c.event("", "settings of source topics cannot be read: topics are made with the target's defaults", err)
 	}
 	rf := c.o.ReplicationFactor
 	if rf == 0 {
@@ -74,7 +64,14 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 	}
 	for _, p := range ps {
 		n := int32(len(p.source.Partitions))
-		resp, err := c.o.Target.Admin().CreateTopic(ctx, n, rf, carried(configs[p.source.Topic], c.o.Exclude), p.target)
+		with := carried(configs[p.source.Topic], c.o.Exclude)
+		resp, err := c.o.Target.Admin().CreateTopic(ctx, n, rf, with, p.target)
+		if len(with) > 0 && c.o.InStep && (errors.Is(err, kerr.InvalidConfig) || errors.Is(err, kerr.PolicyViolation)) {
+			// The host does not allow some setting; those that it does allow
+			// come when the topic is brought in step.
+			with = nil
+			resp, err = c.o.Target.Admin().CreateTopic(ctx, n, rf, nil, p.target)
+		}
 		if errors.Is(err, kerr.TopicAlreadyExists) {
 			made++ // somebody else was faster
 			continue
@@ -84,6 +81,7 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 			continue
 		}
 		made++
+		p.made = with
 		c.event(p.source.Topic, fmt.Sprintf("created topic %q with %d partitions on the target", p.target, n), nil)
 	}
 	return made
