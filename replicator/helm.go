@@ -191,9 +191,12 @@ func (h *helm) moved(m *member, place catalog.Place) {
 		h.drain(m, func() { h.again(m, 0) })
 		return
 	}
+	// What the fetcher counts on holds no longer. (A lane without one gets
+	// the new place when it has one.)
+	compacted := m.place.Exact && !place.Exact && m.fetcher != nil
 	m.place = place
 	switch {
-	case back, place.Problem != nil && m.lane.State() != lane.Stopped:
+	case compacted, back, place.Problem != nil && m.lane.State() != lane.Stopped:
 		h.drain(m, func() { h.again(m, 0) })
 	case mended && m.start:
 		m.due = time.Now()
