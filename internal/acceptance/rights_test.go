@@ -17,7 +17,8 @@ import (
 type rights struct{ source, target, progress []right }
 
 // leastRights are all that kferry needs to do all that it does. Read and Write contain Describe. With DescribeConfigs on
-// the source it also copies settings, and on the target it also knows the largest batch beforehand.
+// the source it also copies settings, and on the target it also knows the largest batch beforehand; with AlterConfigs
+// there it keeps settings in step.
 func leastRights() rights {
 	return rights{
 		source:   []right{kadm.OpRead},
