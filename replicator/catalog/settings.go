@@ -15,10 +15,16 @@ import (
 // topic has its own moment, so that ten thousand topics are not read at once.
 const settingsEvery = time.Minute
 
+// alterFor is about how long one Refresh changes settings: lanes wait for it,
+// and at a first start there may be thousands of topics to change. The others
+// have their turn within a minute.
+const alterFor = 2 * time.Second
+
 // settings are what we know of a topic pair's configuration. limit and exact
 // are for the data path.
 type settings struct {
 	id        [16]byte  // of the target topic that all of this is about
+	source    [16]byte  // id of the source topic that it was first read for
 	due       time.Time // when they are read next
 	limit     int
 	exact     bool
@@ -47,7 +53,7 @@ func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.
 			s.due = now.Add(settingsEvery/2 + rand.N(settingsEvery/2))
 		} // else at the next Refresh
 		c.learn(p, s, from, to)
-		if c.o.InStep && both {
+		if both && c.o.InStep && c.same(p, s) && time.Since(now) < alterFor {
 			if alone := c.keep(ctx, p, s, from, to); alone != "" {
 				kept = append(kept, fmt.Sprintf("%s (%s)", p.target, alone))
 			}
@@ -65,6 +71,18 @@ func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.
 	c.tellRights(&c.target)
 }
 
+// same tells that the source topic is the one that the target topic is a copy
+// of. One that was made anew says nothing about the records of the old one: a
+// shorter retention could remove the last copy of them.
+func (c *Catalog) same(p *pair, s *settings) bool {
+	zero := [16]byte{}
+	if s.source == p.source.ID || s.source == zero || p.source.ID == zero {
+		return true
+	}
+	c.tell(p, s, "anew", fmt.Sprintf("source topic %q was deleted and made anew: the settings of target topic %q are left as they are", p.source.Topic, p.target), nil)
+	return false
+}
+
 // due picks the pairs whose settings are to be read.
 func (c *Catalog) due(now time.Time, pairs []*pair, targets kadm.TopicDetails) (due []*pair) {
 	for _, p := range pairs {
@@ -74,7 +92,10 @@ func (c *Catalog) due(now time.Time, pairs []*pair, targets kadm.TopicDetails) (
 		}
 		s := c.settings[p.source.Topic]
 		if s == nil || s.id != t.ID {
-			s = &settings{limit: defaultMaxMessage, id: t.ID, ours: map[string]string{}, refused: map[string]refused{}, said: map[string]string{}}
+			s = &settings{
+				id: t.ID, source: p.source.ID, limit: defaultMaxMessage,
+				ours: map[string]string{}, refused: map[string]refused{}, said: map[string]string{},
+			}
 			for k, v := range p.made {
 				s.ours[k] = *v
 			}

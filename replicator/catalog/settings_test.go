@@ -149,6 +149,49 @@ func TestSettingsOfBeforeStay(t *testing.T) {
 	})
 }
 
+// A source topic that was made anew says nothing about the copy of the old one: a shorter retention would remove it.
+func TestSettingsOfTopicMadeAnew(t *testing.T) {
+	refreshing(t, identity, func(t *testing.T, w *world) {
+		w.set(w.source, "a", "retention.ms=1000", "segment.bytes=9000")
+		w.refresh()
+		if _, err := w.hands[w.source].DeleteTopics(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		w.make(w.source, "a", 2, map[string]string{"retention.ms": "1"})
+		_, said := w.minutes(2)
+		wantEvents(t, said, `a: source topic "a" was deleted and made anew: the settings of target topic "a" are left as they are`)
+		w.wantSettings("a", "retention.ms=1000", "segment.bytes=9000")
+	})
+}
+
+// Thousands of changes must not keep the lanes waiting: each refresh makes some.
+func TestManyChanges(t *testing.T) {
+	refreshing(t, identity, func(t *testing.T, w *world) {
+		const topics = 30
+		for i := range topics {
+			w.make(w.source, fmt.Sprint("t", i), 1, map[string]string{"retention.ms": "1"})
+			w.make(w.target, fmt.Sprint("t", i), 1, nil)
+		}
+		w.target.ControlKey(kmsg.IncrementalAlterConfigs.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.target.KeepControl()
+			w.target.SleepControl(func() { time.Sleep(400 * time.Millisecond) })
+			return nil, nil, false
+		})
+		begin := time.Now()
+		v, _ := w.refresh()
+		if took := time.Since(begin); took > 2*alterFor+4*time.Second { // kfake makes two topics besides
+			t.Errorf("the first refresh took %v", took)
+		}
+		if len(v) != topics+3 {
+			t.Errorf("%d lanes", len(v))
+		}
+		w.minutes(5)
+		for i := range topics {
+			w.wantSettings(fmt.Sprint("t", i), "retention.ms=1")
+		}
+	})
+}
+
 func TestSettingsAreNotKeptInStep(t *testing.T) {
 	refreshing(t, identity, func(t *testing.T, w *world) {
 		w.c.o.InStep = false
