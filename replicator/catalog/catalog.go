@@ -76,8 +76,9 @@ func New(o Options) *Catalog {
 }
 
 // Refresh reads both sides and, if this replica leads, makes what the target
-// lacks and keeps settings in step. An error means that a cluster could not be
-// read at all; what concerns one topic is in its lanes' Problem. Events are what changed since the last Refresh that went well.
+// lacks and keeps settings in step; lead is asked only when it matters. An error means that a cluster could not be
+// read at all; what concerns one topic is in its lanes' Problem. Events are what
+// changed since the last Refresh that went well.
 func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event, error) {
 	c.takeStale()
 	sources, err := c.sources(ctx)
@@ -98,7 +99,7 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event,
 	}
 	c.source.forget(sources)
 	c.target.forget(targets)
-	c.readSettings(ctx, pairs, targets)
+	c.readSettings(ctx, pairs, targets, lead)
 	events := c.events
 	c.events = nil
 	return c.view(pairs, targets, follow), events, nil

@@ -37,9 +37,9 @@ type settings struct {
 }
 
 // readSettings reads the settings of the topics that are due, and keeps the
-// target's in step. What may not be read leaves safe assumptions: Kafka's
+// target's in step if this replica leads. What may not be read leaves safe assumptions: Kafka's
 // default limit, and a source whose offsets may go missing.
-func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.TopicDetails) {
+func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.TopicDetails, lead func() bool) {
 	now := time.Now()
 	due := c.due(now, pairs, targets)
 	src, srcErr := c.source.describe(ctx, namesOf(due, func(p *pair) string { return p.source.Topic }))
@@ -53,7 +53,7 @@ func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.
 			s.due = now.Add(settingsEvery/2 + rand.N(settingsEvery/2))
 		} // else at the next Refresh
 		c.learn(p, s, from, to)
-		if both && c.o.InStep && c.same(p, s) && time.Since(now) < alterFor {
+		if both && c.o.InStep && lead() && c.same(p, s) && time.Since(now) < alterFor {
 			if alone := c.keep(ctx, p, s, from, to); alone != "" {
 				kept = append(kept, fmt.Sprintf("%s (%s)", p.target, alone))
 			}
