@@ -16,7 +16,7 @@ type Config struct {
 	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
 }
 
-// HTTP is the listener of /metrics, /healthz and /readyz.
+// HTTP is the listener of /metrics, /healthz, /readyz and /api.
 type HTTP struct {
 	Listen string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
 }

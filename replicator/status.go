@@ -24,6 +24,7 @@ type LaneStatus struct {
 	State, Reason      string
 	Records, Bytes     int64   // carried since the start
 	Position           int64   // the source offset below which the target has everything
+	TargetPosition     int64   // a target offset: what follows Position is stored at it or above
 	Lag                int64   // source offsets that the target lacks; -1: not known yet
 	LagSeconds         float64 // age of the oldest of them; 0 where Lag is
 }
@@ -49,7 +50,8 @@ func laneStatus(m *member, now time.Time) LaneStatus {
 	s := m.lane.Snapshot()
 	return LaneStatus{
 		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
-		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
+		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), TargetPosition: int64(s.Target),
+		Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
 	}
 }
 

@@ -71,6 +71,7 @@ New here?  "kferry demo" shows it at work without any cluster of yours,
 	root.PersistentFlags().String("log-format", "auto", "text, json or auto: text on a terminal (overrides log.format)")
 	root.AddCommand(
 		newRunCommand(),
+		newLanesCommand(),
 		newConfigCommand(),
 		newDatagenCommand(),
 		newDemoCommand(),

@@ -43,8 +43,9 @@ The shortest configuration names two clusters and one flow:
 "kferry config check" reads a configuration without connecting.
 
 While it runs, http.listen (127.0.0.1:9464) serves /metrics for Prometheus, and
-/healthz and /readyz for probes. Progress is kept on the target cluster: start
-it again, here or on another machine, and it goes on where it was.
+/healthz and /readyz for probes; "kferry lanes" asks it, too. Progress is kept on
+the target cluster: start it again, here or on another machine, and it goes on
+where it was.
 
 The first signal stops it softly: what is under way is finished and progress is
 stored. A second signal, or --drain-timeout, ends it at once; nothing is lost
@@ -93,7 +94,7 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if err != nil {
 		return err
 	}
-	srv, err := listen(cfg.HTTP, d, reg, log)
+	srv, err := listen(cfg.HTTP, shown{d}, reg, log)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type fakeDaemon struct {
 	release chan struct{}
 	fail    chan error
 	ready   error
+	status  replicator.Status
 }
 
 func newFake() *fakeDaemon {
@@ -48,7 +49,7 @@ func (f *fakeDaemon) Run(ctx context.Context) error {
 }
 
 func (f *fakeDaemon) Ready() error              { return f.ready }
-func (f *fakeDaemon) Status() replicator.Status { return replicator.Status{} }
+func (f *fakeDaemon) Status() replicator.Status { return f.status }
 
 const twoClusters = `
 clusters:

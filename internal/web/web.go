@@ -1,9 +1,10 @@
 // Package web serves what operators and their tools read from a running process:
 //
-//	/         a plain-text index of these paths
-//	/metrics  Prometheus metrics
-//	/healthz  200 while the process answers at all: a liveness probe
-//	/readyz   200 when the work is under way, else 503 and the reason: a readiness probe
+//	/              a plain-text index of these paths
+//	/metrics       Prometheus metrics
+//	/healthz       200 while the process answers at all: a liveness probe
+//	/readyz        200 when the work is under way, else 503 and the reason: a readiness probe
+//	/api/v1/lanes  every lane as JSON, see docs/api.md
 package web
 
 import (
@@ -32,16 +33,16 @@ const (
 	stopTimeout   = 5 * time.Second  // answers under way when the server is told to stop
 )
 
-// Source is what the server shows. Ready must be cheap and safe to call from several goroutines:
-// it returns nil when the work is under way, else why it is not.
+// Source is what the server shows. Its methods must be cheap and safe to call from several goroutines.
 type Source interface {
-	Ready() error
+	Ready() error  // nil when the work is under way, else why it is not
+	Lanes() []Lane // every lane, sorted
 }
 
 // Options of a server. All fields are required.
 type Options struct {
 	Listen   string               // host:port; port 0 takes a free one
-	Source   Source               // asked at each /readyz
+	Source   Source               // asked at each /readyz and each request for lanes
 	Registry *prometheus.Registry // New adds the Go and process collectors to it
 	Logger   *slog.Logger         // failed scrapes and broken connections
 }
@@ -127,9 +128,10 @@ func listenError(addr string, err error) error {
 
 const index = `kferry
 
-/metrics  Prometheus metrics
-/healthz  200 while the process is alive
-/readyz   200 when the work is under way, else 503 and why
+/metrics       Prometheus metrics
+/healthz       200 while the process is alive
+/readyz        200 when the work is under way, else 503 and why
+/api/v1/lanes  every lane as JSON
 `
 
 func handler(o Options, logs promhttp.Logger) http.Handler {
@@ -143,6 +145,7 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 		}
 		text(w, http.StatusOK, "ready\n")
 	})
+	mux.HandleFunc("GET "+LanesPath, lanes(o.Source))
 	// One broken collector must not take the other metrics away.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
 		ErrorLog:      logs,

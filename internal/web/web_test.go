@@ -18,7 +18,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-type source struct{ err atomic.Pointer[error] }
+type source struct {
+	err   atomic.Pointer[error]
+	lanes []Lane
+}
+
+func (s *source) Lanes() []Lane { return s.lanes }
 
 func (s *source) Ready() error {
 	if p := s.err.Load(); p != nil {
@@ -66,6 +71,9 @@ func TestPaths(t *testing.T) {
 		{"GET", "/metrics", 200, "kferry_test_total 3"},
 		{"GET", "/metrics", 200, "go_goroutines"},
 		{"GET", "/metrics", 200, "process_resident_memory_bytes"},
+		{"GET", "/api/v1/lanes", 200, `{"lanes":[]}`},
+		{"GET", "/api/v1/other", 404, ""},
+		{"POST", "/api/v1/lanes", 405, ""},
 		{"GET", "/other", 404, ""},
 		{"POST", "/readyz", 405, ""},
 		{"DELETE", "/metrics", 405, ""},
@@ -90,6 +98,23 @@ func TestReadyTellsWhyNot(t *testing.T) {
 	s.set(nil)
 	if code, body := get(t, h, "GET", "/readyz"); code != 200 || body != "ready\n" {
 		t.Errorf("got %d %q", code, body)
+	}
+}
+
+func TestLanes(t *testing.T) {
+	lag, age := int64(17), 2.5
+	s := &source{lanes: []Lane{
+		{Flow: "a-b", Topic: "t", TargetTopic: "x.t", Partition: 3, State: "running", SourceOffset: 5, TargetOffset: 7, LagRecords: &lag, LagSeconds: &age, Records: 1, Bytes: 2},
+		{Flow: "a-b", Topic: "u", TargetTopic: "x.u", State: "stopped", Reason: `topic "u" is gone`},
+	}}
+	w := httptest.NewRecorder()
+	handler(options(s), slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)).ServeHTTP(w, httptest.NewRequest("GET", LanesPath, nil))
+	want := `{"lanes":[{"flow":"a-b","topic":"t","target_topic":"x.t","partition":3,"state":"running","reason":"","source_offset":5,"target_offset":7,` +
+		`"lag_records":17,"lag_seconds":2.5,"records":1,"bytes":2},` +
+		`{"flow":"a-b","topic":"u","target_topic":"x.u","partition":0,"state":"stopped","reason":"topic \"u\" is gone","source_offset":0,"target_offset":0,` +
+		`"lag_records":null,"lag_seconds":null,"records":0,"bytes":0}]}` + "\n"
+	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 
@@ -196,6 +221,8 @@ func TestAnswerUnderWay(t *testing.T) {
 }
 
 type gate struct{ asked, open chan struct{} }
+
+func (g *gate) Lanes() []Lane { return nil }
 
 func (g *gate) Ready() error {
 	close(g.asked)
