@@ -31,11 +31,11 @@ type Scan struct {
 func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 	size := int32(1 << 20)
 	for at := int64(s.From); at < int64(s.To); {
-		raw, err := s.fetch(ctx, at, size)
+		got, err := s.fetch(ctx, at, size)
 		if err != nil {
 			return 0, false, err
 		}
-		start := at
+		raw, start := got.RecordBatches, at
 		for rest := raw; ; {
 			v, after, err := batch.Next(rest)
 			if errors.Is(err, batch.ErrShort) {
@@ -63,7 +63,7 @@ func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 	return last, found, nil
 }
 
-func (s Scan) fetch(ctx context.Context, at int64, size int32) ([]byte, error) {
+func (s Scan) fetch(ctx context.Context, at int64, size int32) (got kmsg.FetchResponseTopicPartition, err error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxBytes, req.MaxWaitMillis, req.SessionEpoch = 2*size, 100, -1
 	t := kmsg.NewFetchRequestTopic()
@@ -74,14 +74,14 @@ func (s Scan) fetch(ctx context.Context, at int64, size int32) ([]byte, error) {
 	req.Topics = append(req.Topics, t)
 	resp, err := s.Link.Fetch(ctx, s.Leader, req)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, err
+		return got, err
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, fmt.Errorf("the answer leaves out topic %q partition %d", s.Topic, s.ID.Partition)
+		return got, fmt.Errorf("the answer leaves out topic %q partition %d", s.Topic, s.ID.Partition)
 	}
-	got := resp.Topics[0].Partitions[0]
-	return got.RecordBatches, kerr.ErrorForCode(got.ErrorCode)
+	got = resp.Topics[0].Partitions[0]
+	return got, kerr.ErrorForCode(got.ErrorCode)
 }

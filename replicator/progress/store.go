@@ -256,6 +256,9 @@ func (c *content) keep(r *kgo.Record) error {
 	if r.Attrs.IsControl() {
 		return nil
 	}
+	if _, ok := parsePauseKey(string(r.Key)); ok {
+		return nil // not about a lane: see Pauses
+	}
 	key, claim := strings.CutPrefix(string(r.Key), claimPrefix)
 	if claim {
 		key = lanePrefix + key
