@@ -49,12 +49,12 @@ func (h *helm) ail(m *member, alias, at string, cause error) {
 	h.f.outages.report(at, "not served at the moment, trying on", kafka.Explain(alias, cause))
 }
 
-// heal ends the outages of lanes that got on.
+// heal ends the outages of lanes that got on, or no longer try.
 func (h *helm) heal() {
 	still := map[string]bool{}
 	var over []string
 	for m, at := range h.ailing {
-		if s := m.lane.Snapshot(); shown(s) == lane.Running && (s.Source != m.failedAt || s.Held == 0) {
+		if s := m.lane.Snapshot(); s.State == lane.Paused || shown(s) == lane.Running && (s.Source != m.failedAt || s.Held == 0) {
 			delete(h.ailing, m)
 			over = append(over, at)
 		} else {

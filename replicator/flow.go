@@ -120,6 +120,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.helm.run(steer) })
 	steering.Go(func() { f.storeLoop(steer) })
 	steering.Go(func() { f.share(ctx, steer) })
+	steering.Go(func() { f.followPauses(ctx) })
 
 	<-ctx.Done()
 	f.log.Info("stopping: letting what is on its way arrive")
@@ -198,6 +199,7 @@ func (f *flow) readCatalog(ctx context.Context) {
 			f.logEvents(events, said)
 			f.helm.post(func() { f.helm.seen(view) })
 		}
+		f.seePaused(ctx)
 		select {
 		case <-t.C:
 		case <-f.refresh:
@@ -276,7 +278,7 @@ func (f *flow) storeLoop(ctx context.Context) {
 // It must never overwrite what a start has stored meanwhile: a position and a
 // sequence that do not belong together would make the next resume skip records
 // that nobody carried. Hence one lock over looking and writing, and lanes that
-// are not running are left alone: whoever starts one set its state first.
+// start or are stopped are left alone: whoever starts one set its state first.
 func (f *flow) save(ctx context.Context) error {
 	f.saving.Lock()
 	defer f.saving.Unlock()
@@ -284,7 +286,7 @@ func (f *flow) save(ctx context.Context) error {
 	var moved []*member
 	for _, m := range f.members() {
 		s := m.lane.Snapshot()
-		if s.State != lane.Running && s.State != lane.Waiting || m.stored.Position == s.Position {
+		if s.State != lane.Running && s.State != lane.Waiting && s.State != lane.Paused || m.stored.Position == s.Position {
 			continue
 		}
 		r := m.stored

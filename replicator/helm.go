@@ -63,6 +63,8 @@ type helm struct {
 	view     catalog.View                // as last seen
 	first    map[lane.ID]bool            // lanes of the first view
 	records  map[lane.ID]progress.Record // of lanes not seen yet
+	pauses   map[string]progress.Pause   // by topic; "": the whole flow
+	heeding  bool                        // pauses were read: nothing starts before
 	topics   map[string]bool             // that were carried before
 	pending  map[*member]bool            // with something to do
 	ailing   map[*member]string          // waiting for an error code to go away; the outage it is part of
@@ -257,6 +259,9 @@ func (h *helm) stop(m *member, why error) {
 
 // tick does what is due.
 func (h *helm) tick(ctx context.Context, now time.Time) {
+	if !h.heeding {
+		return
+	}
 	h.heal()
 	var ripe []*member // to be started
 	for m := range h.pending {
@@ -270,7 +275,9 @@ func (h *helm) tick(ctx context.Context, now time.Time) {
 				ripe = append(ripe, m)
 			}
 		default:
-			h.home(m)
+			if !h.rest(m) {
+				h.home(m)
+			}
 			if m.idle() {
 				delete(h.pending, m)
 			}
@@ -298,6 +305,8 @@ func (h *helm) mayStart(m *member) bool {
 		h.stop(m, errGone)
 	case m.place.Problem != nil:
 		h.stop(m, m.place.Problem)
+	case m.lane.State() == lane.Stopped && h.paused(m) != "":
+		m.due = time.Now().Add(stoppedRetry) // its reason must stay to be seen
 	default:
 		return true
 	}

@@ -28,7 +28,7 @@ var (
 	descLag      = prometheus.NewDesc("kferry_lag_records", "Source offsets that the target lacks: source end minus acknowledged.", laneLabels, nil)
 	descLagAge   = prometheus.NewDesc("kferry_lag_seconds", "Age of the oldest record that the target lacks.", laneLabels, nil)
 	descBatches  = prometheus.NewDesc("kferry_batches_total", "Batches that the target acknowledged, by the way they came: whole, merged or recoded.", []string{"flow", "path"}, nil)
-	descLanes    = prometheus.NewDesc("kferry_lanes", "Lanes by state: starting, running, waiting or stopped.", []string{"flow", "state"}, nil)
+	descLanes    = prometheus.NewDesc("kferry_lanes", "Lanes by state: starting, running, waiting, paused or stopped.", []string{"flow", "state"}, nil)
 	descAvoided  = prometheus.NewDesc("kferry_duplicates_avoided_total", "Records found on the target after a restart or a failure, and not sent again.", []string{"flow"}, nil)
 	descLost     = prometheus.NewDesc("kferry_lost_offsets_total", "Source offsets that retention removed before they were carried.", []string{"flow"}, nil)
 	descTwice    = prometheus.NewDesc("kferry_possible_duplicates_total", "Records sent again because the source made counting impossible: at most so many are on the target twice.", []string{"flow"}, nil)

@@ -8,6 +8,7 @@ import "github.com/kferry/kferry/offsets"
 //	    ^          |           |
 //	    '----------+-----------'   (Starting again: to ask the target what it has)
 //	  any -> Stopped -> Starting   (a person, or the cause, changed something)
+//	  Running, Waiting -> Paused -> Starting   (a person wishes so)
 type State int8
 
 // The states of a lane.
@@ -15,12 +16,13 @@ const (
 	Starting State = iota // asking both sides where to go on
 	Running               // carrying, or idle at the end of the source
 	Waiting               // for a leader, or for a broker that refuses for now; goes on by itself
+	Paused                // by a person's wish; Reason says whose
 	Stopped               // cannot go on safely; Reason says where, why and what to do
 	States                // how many there are
 )
 
 func (s State) String() string {
-	return [...]string{"starting", "running", "waiting", "stopped", "?"}[min(s, States)]
+	return [...]string{"starting", "running", "waiting", "paused", "stopped", "?"}[min(s, States)]
 }
 
 // Stats counts since the lane was made. Bytes are those of the batches as the

@@ -1,0 +1,137 @@
+package replicator
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
+)
+
+// How often the target is asked what is to be paused.
+const pausesEvery = time.Second
+
+// followPauses has the helm heed what is paused, from before the first lane
+// starts on.
+func (f *flow) followPauses(ctx context.Context) {
+	reader := f.store.Pauses()
+	var last map[string]progress.Pause // nil: not read yet
+	for wait := leastBackoff; ; {
+		pauses, err := reader.Read(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			f.outages.report("pauses", "cannot read what is paused, trying on", err)
+			wait = min(2*wait, mostBackoff)
+		default:
+			f.outages.over("pauses")
+			if last == nil || !maps.Equal(last, pauses) {
+				last = pauses
+				f.helm.post(func() { f.helm.heed(pauses) })
+			}
+			wait = pausesEvery
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// heed takes in what is paused now.
+func (h *helm) heed(pauses map[string]progress.Pause) {
+	h.sayPauses(pauses)
+	h.pauses, h.heeding = pauses, true
+	for _, m := range h.f.lanes {
+		switch reason, state := h.paused(m), m.lane.State(); {
+		case reason != "" && state == lane.Paused:
+			m.lane.Note(reason)
+		case reason != "" && (state == lane.Running || state == lane.Waiting) && m.drained == nil:
+			h.drain(m, func() { h.park(m) })
+		case reason == "" && state == lane.Paused:
+			h.again(m, 0)
+		case reason == "" && state == lane.Stopped && m.start:
+			m.due = time.Now()
+		}
+	}
+}
+
+// sayPauses logs what differs from before.
+func (h *helm) sayPauses(now map[string]progress.Pause) {
+	for topic, p := range now {
+		if h.pauses[topic] != p {
+			h.f.log.Info("paused", "topic", topic, "by", p.By, "since", p.At) // no topic: the whole flow
+		}
+	}
+	for topic := range h.pauses {
+		if _, ok := now[topic]; !ok {
+			h.f.log.Info("resumed", "topic", topic)
+		}
+	}
+}
+
+// rest sends m to rest instead of to its brokers, if it is paused.
+func (h *helm) rest(m *member) bool {
+	if m.drained != nil || !m.homeSource && !m.homeTarget || h.paused(m) == "" {
+		return false
+	}
+	h.drain(m, func() { h.park(m) })
+	return true
+}
+
+// paused says by whose wish m is to rest; "" if it is not.
+func (h *helm) paused(m *member) string {
+	for _, topic := range []string{"", m.lane.Topic} {
+		if p, ok := h.pauses[topic]; ok {
+			return p.String()
+		}
+	}
+	return ""
+}
+
+// park rests a lane that has left fetcher and producer. What it still holds, if
+// the target was away, is asked for when it goes on, as after any stop.
+func (h *helm) park(m *member) {
+	m.homeSource, m.homeTarget = false, false
+	reason := h.paused(m)
+	if reason == "" {
+		h.again(m, 0) // resumed meanwhile
+		return
+	}
+	m.lane.Drop()
+	m.lane.Set(lane.Paused, reason)
+}
+
+// seePaused reads how far the source is for lanes that fetch nothing, so that
+// their lag stays known.
+func (f *flow) seePaused(ctx context.Context) {
+	var paused []*lane.Lane
+	topics := kadm.TopicsSet{}
+	for _, m := range f.members() {
+		if m.lane.State() == lane.Paused {
+			paused = append(paused, m.lane)
+			topics.Add(m.lane.Topic, m.lane.Partition)
+		}
+	}
+	if len(paused) == 0 {
+		return
+	}
+	ends, err := f.source.Admin().ListEndOffsets(ctx, topics.Topics()...)
+	if err != nil && len(ends) == 0 {
+		f.outages.report("lag", "cannot read the lag of paused lanes, trying on", kafka.Explain(f.source.Alias(), err))
+		return
+	}
+	f.outages.over("lag")
+	for _, l := range paused {
+		if o, ok := ends.Lookup(l.Topic, l.Partition); ok && o.Err == nil {
+			l.Seen(l.Snapshot().LogStart, offsets.Source(o.Offset))
+		}
+	}
+}
