@@ -39,7 +39,7 @@ func TestLanesOfARunningDaemon(t *testing.T) {
 			"b-a   u -> b.u  0          running  0              0              0      0s      0        0 B     \n"},
 		{"--state stopped --url " + url, "1 lane: 1 stopped; 0 records behind\n"},
 		{"--flow b-a --url " + url + "/", "1 lane: 1 running; 0 records behind\n"},
-		{"--flow b-a --state waiting --url " + url, "0 lanes\n"},
+		{"--flow b-a --state paused --url " + url, "0 lanes\n"},
 	} {
 		code, stdout, stderr := kferry(t, append([]string{"lanes"}, strings.Fields(c.args)...)...)
 		if code != 0 || !strings.Contains(stdout, c.want) {

@@ -72,6 +72,8 @@ New here?  "kferry demo" shows it at work without any cluster of yours,
 	root.AddCommand(
 		newRunCommand(),
 		newLanesCommand(),
+		newPauseCommand(),
+		newResumeCommand(),
 		newConfigCommand(),
 		newDatagenCommand(),
 		newDemoCommand(),
