@@ -71,6 +71,7 @@ type Flow struct {
 	StripPrefix       string        `koanf:"strip_prefix"`
 	Start             Start         `koanf:"start" default:"earliest"` // for lanes without progress
 	RefreshInterval   time.Duration `koanf:"refresh_interval" default:"5s" limits:"100ms..24h"`
+	RateLimit         Bytes         `koanf:"rate_limit" default:"0"`                           // record batches as fetched, bytes per second and process; 0 = none
 	ReplicationFactor int16         `koanf:"replication_factor" default:"0" limits:"0..32767"` // of topics we create; 0 = the target's default
 	OnSourceLoss      string        `koanf:"on_source_loss" choices:"stop continue"`           // "" = continue after retention, stop after all else
 	ConfigExclude     []string      `koanf:"config_exclude"`                                   // names of topic settings

@@ -43,6 +43,7 @@ type flow struct {
 	source, target *kafka.Cluster
 	catalog        *catalog.Catalog
 	budget         *budget.Budget
+	rate           *fetch.Rate
 	siblings       int // flows that share the budget, this one included
 	metrics        *metrics
 	outages        *outages
@@ -88,7 +89,8 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
 	f := &flow{
-		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, siblings: siblings, metrics: m,
+		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b,
+		rate: fetch.NewRate(int64(cfg.RateLimit)), siblings: siblings, metrics: m,
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
@@ -345,7 +347,7 @@ func (f *flow) fetcher(at link) *fetch.Fetcher {
 	}
 	key := fmt.Sprintf("%s broker %d", f.source.Alias(), at.broker)
 	x := fetch.New(fetch.Options{
-		Link: f.source.Links()[at.n], Broker: at.broker, Budget: f.budget,
+		Link: f.source.Links()[at.n], Broker: at.broker, Budget: f.budget, Rate: f.rate,
 		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
 			f.helm.post(func() { f.helm.fetchFailed(l, v, cause, key) })
 		},

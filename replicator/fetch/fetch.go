@@ -44,6 +44,7 @@ type Options struct {
 	Link   *kafka.Link
 	Broker int32
 	Budget *budget.Budget
+	Rate   *Rate // nil: as fast as can be
 	// Failed is told that l has left the fetcher and why. Rehome: its leader is
 	// elsewhere or away. Resume: find its place anew once all it holds is
 	// acknowledged. Stop: a person must act.
@@ -80,6 +81,7 @@ type Fetcher struct {
 	wanted  int         // cursors that are in the request
 	full    int         // cursors left out because their lane has no room
 	size    int32
+	meter   meter
 }
 
 type partition struct {
@@ -109,16 +111,26 @@ type cursor struct {
 
 // New makes a Fetcher; Run makes it work.
 func New(o Options) *Fetcher {
-	return &Fetcher{
+	f := &Fetcher{
 		o: o, rec: recode.New(), wake: make(chan struct{}, 1), marked: map[*lane.Lane]bool{},
-		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, size: least(o.Budget),
+		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, meter: meter{Rate: o.Rate},
 	}
+	f.size, _ = f.bounds()
+	return f
 }
 
-// least and most bound the bytes of a response by parts of the budget, since a
-// process has a Fetcher for each source broker.
-func least(b *budget.Budget) int32 { return int32(min(max(b.Limit()/64, 256<<10), leastBytes)) }
-func most(b *budget.Budget) int32  { return int32(min(max(b.Limit()/8, 256<<10), mostBytes)) }
+// bounds are the least and the most bytes to ask for in a response: parts of
+// the budget, since a process has a Fetcher for each source broker, and of what
+// the rate allows.
+func (f *Fetcher) bounds() (least, most int32) {
+	part := f.o.Budget.Limit()
+	least = int32(min(max(part/64, 256<<10), leastBytes))
+	most = int32(min(max(part/8, 256<<10), mostBytes))
+	if r := f.o.Rate; r != nil {
+		least, most = min(least, r.least), min(most, r.most)
+	}
+	return least, most
+}
 
 // Add makes the fetcher read for s.Lane, from where the lane says.
 func (f *Fetcher) Add(s Source) {
@@ -159,6 +171,9 @@ func (f *Fetcher) poke() {
 // kafka.Link).
 func (f *Fetcher) Run(ctx, io context.Context) {
 	for ctx.Err() == nil {
+		if f.meter.pay(ctx, int64(f.size)) != nil {
+			return
+		}
 		req := f.next()
 		if f.wanted == 0 {
 			select {
@@ -200,6 +215,7 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 	}
 	f.session.answered(resp.SessionID)
 	got := size(resp)
+	f.meter.brought(got)
 	f.adapt(got)
 	if got == 0 {
 		f.o.Budget.Adjust(-reserved)
@@ -222,11 +238,12 @@ func size(resp *kmsg.FetchResponse) (n int64) {
 }
 
 func (f *Fetcher) adapt(got int64) {
+	least, most := f.bounds()
 	switch {
 	case got > int64(f.size)/2:
-		f.size = min(f.size*2, most(f.o.Budget))
+		f.size = min(f.size*2, most)
 	case got < int64(f.size)/8:
-		f.size = max(f.size/2, least(f.o.Budget))
+		f.size = max(f.size/2, least)
 	}
 }
 
