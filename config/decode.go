@@ -28,6 +28,8 @@ func (l *layers) decode(tree map[string]any, into reflect.Value, at keyPath) {
 			l.decodeNamed(branch(tree, f.key), v, p)
 		case tables:
 			l.decodeTables(branch(tree, f.key), v, p)
+		case numbers:
+			v.Set(reflect.ValueOf(l.decodeOffsets(branch(tree, f.key), p)))
 		}
 	}
 }
@@ -47,6 +49,28 @@ func (l *layers) decodeTables(tree map[string]any, into reflect.Value, at keyPat
 		l.decode(branch(tree, key), one, at.child(key))
 		into.Set(reflect.Append(into, one))
 	}
+}
+
+func (l *layers) decodeOffsets(tree map[string]any, at keyPath) StartOffsets {
+	out := StartOffsets{}
+	for _, topic := range keys(tree) {
+		out[topic] = map[int32]int64{}
+		of := branch(tree, topic)
+		for _, partition := range keys(of) {
+			text, _ := of[partition].(string)
+			n, notPartition := strconv.ParseInt(partition, 10, 32)
+			offset, notOffset := strconv.ParseInt(text, 10, 64)
+			switch p := at.child(topic).child(partition); {
+			case notPartition != nil || n < 0 || strconv.FormatInt(n, 10) != partition:
+				l.add(p, "", "is not a partition: it must be its number, 0 or more")
+			case notOffset != nil || offset < 0:
+				l.add(p, text, "is not an offset: it must be a whole number, 0 or more")
+			default:
+				out[topic][int32(n)] = offset
+			}
+		}
+	}
+	return out
 }
 
 // scan parses text by the type of v and holds it against the field's tags.

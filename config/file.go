@@ -83,7 +83,7 @@ func (l *layers) convert(n *yaml.Node, t reflect.Type, at keyPath) (any, bool) {
 		return l.null(want, at)
 	case n.Kind == yaml.ScalarNode && want == scalar:
 		return l.text(n, at)
-	case n.Kind == yaml.MappingNode && (want == table || want == named):
+	case n.Kind == yaml.MappingNode && want.keyed():
 		return l.mapping(n, t, at), true
 	case n.Kind == yaml.SequenceNode && want == list:
 		return l.texts(n, t, at), true
@@ -162,7 +162,7 @@ func (l *layers) mapping(n *yaml.Node, t reflect.Type, at keyPath) map[string]an
 	for _, kv := range l.pairs(n, at, 0) {
 		p := at.child(kv.key)
 		var next reflect.Type
-		if shapeOf(t) == named {
+		if s := shapeOf(t); s == named || s == numbers {
 			next = t.Elem()
 		} else if f, ok := fieldOf(t, kv.key); ok {
 			next = f.typ

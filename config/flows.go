@@ -24,6 +24,7 @@ func checkFlows(r *report, c *Config) {
 		f, at := &c.Flows[i], flowPath(i)
 		checkEnds(r, f, at, c.Clusters)
 		checkTopics(r, f, at)
+		checkStartOffsets(r, f, at)
 		checkNaming(r, f, at)
 		if f.Name == "" {
 			f.Name = f.Source + "-" + f.Target
@@ -84,10 +85,7 @@ func soundFlows(r *report, flows []Flow) []soundFlow {
 	var out []soundFlow
 	for i := range flows {
 		at := flowPath(i)
-		broken := r.failed[at.String()] || slices.ContainsFunc(sortedKeys(r.failed), func(key string) bool {
-			return strings.HasPrefix(key, at.String()+".")
-		})
-		if broken {
+		if r.failed[at.String()] || r.failedUnder(at) {
 			continue
 		}
 		if s, err := newSoundFlow(&flows[i], at); err != nil {
@@ -135,6 +133,23 @@ func checkTopics(r *report, f *Flow, at keyPath) {
 	}
 }
 
+// checkStartOffsets refuses topics that the flow does not copy: a misspelled one
+// would begin somewhere else without a word.
+func checkStartOffsets(r *report, f *Flow, at keyPath) {
+	s, err := newSoundFlow(f, at)
+	if err != nil || len(f.Topics) == 0 {
+		return // told already
+	}
+	for _, topic := range sortedKeys(f.StartOffsets) {
+		switch p := at.child("start_offsets").child(topic); {
+		case !s.copies(topic):
+			r.add(p, "", "is no topic of this flow: topics and topics_exclude leave it out")
+		case len(f.StartOffsets[topic]) == 0 && !r.failedUnder(p):
+			r.require(p, "names no partition: give at least one with its offset, or leave the topic out")
+		}
+	}
+}
+
 func checkNaming(r *report, f *Flow, at keyPath) {
 	for _, part := range []struct{ key, text string }{
 		{"prefix", f.Prefix}, {"suffix", f.Suffix}, {"separator", f.Separator}, {"strip_prefix", f.StripPrefix},
@@ -161,6 +176,16 @@ func checkNaming(r *report, f *Flow, at keyPath) {
 func (r *report) failedBelow(p keyPath) bool {
 	for key := range r.failed {
 		if strings.HasPrefix(key, p.String()+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+// failedUnder reports whether a key below p has a problem.
+func (r *report) failedUnder(p keyPath) bool {
+	for key := range r.failed {
+		if strings.HasPrefix(key, p.String()+".") {
 			return true
 		}
 	}

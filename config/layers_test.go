@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -257,5 +259,19 @@ func TestManyFlowsKeepTheirOrder(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestStartOffsets(t *testing.T) {
+	c, err := Load("testdata/start-offsets.good.yml", LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := StartOffsets{"pizza.orders": {0: 0, 12: math.MaxInt64}, "pizza-clicks": {3: 5}, "1234": {0: 1}}
+	if got := c.Flows[0].StartOffsets; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := c.Flows[1].StartOffsets; len(got) != 0 {
+		t.Errorf("got %v, want none", got)
 	}
 }

@@ -98,7 +98,7 @@ func defaultsFor(tree map[string]any, t reflect.Type) map[string]any {
 				each[key] = defaultsFor(branch(branch(tree, f.key), key), f.typ.Elem())
 			}
 			out[f.key] = each
-		case list: // lists start empty
+		case list, numbers: // they start empty
 		}
 	}
 	return out

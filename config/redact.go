@@ -2,8 +2,10 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -31,6 +33,12 @@ func nodeOf(v reflect.Value) *yaml.Node {
 		byAlias := v.Interface().(map[string]Cluster)
 		for _, alias := range sortedKeys(byAlias) {
 			n.Content = append(n.Content, textNode(alias), nodeOf(reflect.ValueOf(byAlias[alias])))
+		}
+	case numbers:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		for _, k := range keys {
+			n.Content = append(n.Content, textNode(fmt.Sprint(k)), nodeOf(v.MapIndex(k)))
 		}
 	case list, tables:
 		n.Kind = yaml.SequenceNode

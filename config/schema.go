@@ -72,16 +72,20 @@ func fieldOf(t reflect.Type, key string) (field, bool) {
 type shape int
 
 const (
-	scalar shape = iota // text that a parser of the type's own reads
-	list                // of text
-	table               // a map with known keys: a struct
-	named               // a map with free keys: clusters by alias
-	tables              // a list of structs: flows
+	scalar  shape = iota // text that a parser of the type's own reads
+	list                 // of text
+	table                // a map with known keys: a struct
+	named                // a map with free keys: clusters by alias
+	tables               // a list of structs: flows
+	numbers              // maps with free keys, down to numbers: start offsets by topic and partition
 )
+
+// keyed tells whether YAML must hold a mapping.
+func (s shape) keyed() bool { return s == table || s == named || s == numbers }
 
 func (s shape) String() string {
 	switch s {
-	case table, named:
+	case table, named, numbers:
 		return "keys and values"
 	case list, tables:
 		return "a list"
@@ -92,8 +96,10 @@ func (s shape) String() string {
 
 func shapeOf(t reflect.Type) shape {
 	switch {
-	case t.Kind() == reflect.Map:
+	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
 		return named
+	case t.Kind() == reflect.Map:
+		return numbers
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		return tables
 	case t.Kind() == reflect.Slice:
@@ -119,7 +125,7 @@ type leaf struct {
 	typ  reflect.Type
 }
 
-// leaves lists every key that could be set for the clusters and flows that are in tree.
+// leaves lists every key that a layer above the file could set for the clusters and flows that are in tree.
 func leaves(tree map[string]any) []leaf {
 	var out []leaf
 	walk(tree, configType, nil, func(l leaf) { out = append(out, l) })
@@ -138,6 +144,7 @@ func walk(tree map[string]any, t reflect.Type, at keyPath, visit func(leaf)) {
 			for _, key := range keys(branch(tree, f.key)) {
 				walk(branch(branch(tree, f.key), key), f.typ.Elem(), p.child(key), visit)
 			}
+		case numbers: // the file alone sets them: a variable or flag has no form for them
 		}
 	}
 }

@@ -58,6 +58,7 @@ func TestRedactedLoadsAgain(t *testing.T) {
     policy: default
     separator: "_"
     start: 2026-01-31T10:00:00.5+01:00
+    start_offsets: { t: { 10: 7, 9: 0 }, '12': { 0: 5 } }
     topics_exclude: ['x"y', "#z", ' ', '\.']
 http: { listen: "off" }
 memory_budget: 1GB

@@ -70,6 +70,7 @@ type Flow struct {
 	Separator         string        `koanf:"separator" default:"."`
 	StripPrefix       string        `koanf:"strip_prefix"`
 	Start             Start         `koanf:"start" default:"earliest"` // for lanes without progress
+	StartOffsets      StartOffsets  `koanf:"start_offsets"`            // wins over Start
 	RefreshInterval   time.Duration `koanf:"refresh_interval" default:"5s" limits:"100ms..24h"`
 	RateLimit         Bytes         `koanf:"rate_limit" default:"0"`                           // record batches as fetched, bytes per second and process; 0 = none
 	ReplicationFactor int16         `koanf:"replication_factor" default:"0" limits:"0..32767"` // of topics we create; 0 = the target's default
@@ -93,6 +94,10 @@ type Start struct {
 	Kind StartKind
 	Time time.Time // for StartTime only: the first record at or after it
 }
+
+// StartOffsets are the source offsets at which lanes without progress begin, by
+// topic and partition.
+type StartOffsets map[string]map[int32]int64
 
 // String gives the form that the configuration file takes.
 func (s Start) String() string {
