@@ -229,10 +229,11 @@ func offsetError(alias, topic string, partition int32, err error) error {
 	return &awayError{wrapped}
 }
 
-// firstTime gives lanes without progress their first position. The flow's start
-// is for the topics that it finds when it begins; a topic or partition that
-// appears later is carried from its first record, or what was written before
-// it was noticed would be left out.
+// firstTime gives lanes without progress their first position. An offset that
+// somebody wrote down for the lane comes first. The flow's start is for the
+// topics that it finds when it begins; a topic or partition that appears later
+// is carried from its first record, or what was written before it was noticed
+// would be left out.
 func (s *starter) firstTime(ctx context.Context) error {
 	var fresh []*job
 	for _, j := range s.alive() {
@@ -243,6 +244,11 @@ func (s *starter) firstTime(ctx context.Context) error {
 		j.fresh = true
 		p := &j.stored.Position
 		p.Producer, p.Epoch, p.Target = s.f.producer.ProducerID, s.f.producer.ProducerEpoch, j.seen.End
+		if at, ok := s.f.cfg.StartOffsets[j.id.Topic][j.id.Partition]; ok {
+			p.Source = offsets.Source(at)
+			j.err = j.inside()
+			continue
+		}
 		p.Source = j.seen.LogStart
 		if s.f.cfg.Start.Kind == config.StartLatest && !j.late {
 			p.Source = j.seen.LogEnd
@@ -263,6 +269,16 @@ func (s *starter) firstTime(ctx context.Context) error {
 		},
 		set: func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) },
 	})
+}
+
+// inside checks that the source has the offset that the lane is told to begin at.
+func (j *job) inside() error {
+	at := j.stored.Position.Source
+	if at >= j.seen.LogStart && at <= j.seen.LogEnd {
+		return nil
+	}
+	return fmt.Errorf("start_offsets has offset %d for source topic %q partition %d, whose log begins at %d and ends before %d: "+
+		"correct it in the configuration, or take it out to begin as start says, and start kferry again", at, j.id.Topic, j.id.Partition, j.seen.LogStart, j.seen.LogEnd)
 }
 
 // claim settles the first positions: another replica may be at the same lanes.

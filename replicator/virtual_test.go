@@ -123,8 +123,20 @@ func (v *virtual) write(topic string, partition int32, from, n int) {
 	}
 }
 
-// has reads the target's partition and wants the numbers below n there, in order.
+// has wants the numbers below n on the target's partition, in order.
 func (v *virtual) has(topic string, partition int32, n int) {
+	v.t.Helper()
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprint(i))
+	}
+	if got := v.values(topic, partition); !slices.Equal(got, want) {
+		v.t.Errorf("the target's %s/%d has %d records, want %d in order: %.200v", topic, partition, len(got), n, got)
+	}
+}
+
+// values reads the target's partition.
+func (v *virtual) values(topic string, partition int32) (got []string) {
 	v.t.Helper()
 	ends, err := kadm.NewClient(v.to).ListEndOffsets(v.t.Context(), topic)
 	if err != nil {
@@ -137,7 +149,6 @@ func (v *virtual) has(topic string, partition int32, n int) {
 		v.t.Fatal(err)
 	}
 	defer cl.Close()
-	var got, want []string
 	for int64(len(got)) < end.Offset {
 		fs := cl.PollFetches(v.t.Context())
 		if err := fs.Err(); err != nil {
@@ -145,12 +156,7 @@ func (v *virtual) has(topic string, partition int32, n int) {
 		}
 		fs.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
 	}
-	for i := range n {
-		want = append(want, fmt.Sprint(i))
-	}
-	if !slices.Equal(got, want) {
-		v.t.Errorf("the target's %s/%d has %d records, want %d in order: %.200v", topic, partition, len(got), n, got)
-	}
+	return got
 }
 
 func (v *virtual) lane(topic string, partition int32) replicator.LaneStatus {
@@ -162,11 +168,16 @@ func (v *virtual) lane(topic string, partition int32) replicator.LaneStatus {
 	return replicator.LaneStatus{Lag: -1}
 }
 
-// await waits until the lane is in that state and lacks lag records.
+// await waits until the lane is in that state, lacks lag records and knows it.
 func (v *virtual) await(topic string, partition int32, state string, lag int64) replicator.LaneStatus {
 	v.t.Helper()
 	for range 1200 {
-		if l := v.lane(topic, partition); l.State == state && l.Lag == lag {
+		ends, err := kadm.NewClient(v.from).ListEndOffsets(v.t.Context(), topic)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		end, _ := ends.Lookup(topic, partition)
+		if l := v.lane(topic, partition); l.State == state && l.Lag == lag && l.Position == end.Offset-lag {
 			return l
 		}
 		time.Sleep(100 * time.Millisecond) // of the bubble's clock
