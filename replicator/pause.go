@@ -21,6 +21,10 @@ const pausesEvery = time.Second
 func (f *flow) followPauses(ctx context.Context) {
 	reader := f.store.Pauses()
 	var last map[string]progress.Pause // nil: not read yet
+	if f.store.Made() {
+		last = map[string]progress.Pause{}
+		f.helm.post(func() { f.helm.heed(nil) })
+	}
 	for wait := leastBackoff; ; {
 		pauses, err := reader.Read(ctx)
 		switch {

@@ -187,7 +187,7 @@ func (o pauseOptions) resume(ctx context.Context, w io.Writer, s *progress.Store
 
 // lanes counts those that the wish is about, as far as the target knows them.
 func (o pauseOptions) lanes(ctx context.Context, s *progress.Store) (string, error) {
-	records, err := s.Load(ctx)
+	records, err := s.Load(ctx, s.All())
 	if err != nil {
 		return "", err
 	}

@@ -29,7 +29,8 @@ const Slots = 8
 type Store struct {
 	cl    *kafka.Cluster
 	topic string
-	slots int // partitions of the topic
+	slots int  // partitions of the topic
+	made  bool // by Open, just now
 
 	mu sync.Mutex
 	// ends are where our knowledge of each loaded slot ends: we have read, or
@@ -64,13 +65,16 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 		return nil, fmt.Errorf("cannot make the progress topic %q on the target %q: %w: allow our user to, or make it by hand with cleanup.policy=compact and %d partitions",
 			s.topic, cl.Alias(), err, Slots)
 	}
-	if err == nil {
+	if s.made = err == nil; s.made {
 		for slot := range int32(Slots) {
 			s.ends[slot] = 0 // nobody had written when it was made
 		}
 	}
 	return s, nil
 }
+
+// Made tells that Open made the topic: nobody has asked for anything yet.
+func (s *Store) Made() bool { return s.made }
 
 // All are the slots of the flow.
 func (s *Store) All() []int32 {
