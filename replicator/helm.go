@@ -68,6 +68,8 @@ type helm struct {
 	topics   map[string]bool             // that were carried before
 	pending  map[*member]bool            // with something to do
 	ailing   map[*member]string          // waiting for an error code to go away; the outage it is part of
+	warmed   map[link]bool               // source connections that were opened ahead
+	warmedTo map[link]bool               // target connections that were
 	starting bool                        // a starter is at work
 	said     time.Time                   // when it was last said that somebody else writes
 	seenOnce bool                        // the catalog was read
@@ -76,7 +78,7 @@ type helm struct {
 func newHelm(f *flow) *helm {
 	return &helm{
 		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
-		topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{},
+		warmed: map[link]bool{}, warmedTo: map[link]bool{}, topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{},
 	}
 }
 
@@ -344,6 +346,7 @@ func (h *helm) tryRelease(m *member) {
 func (h *helm) begin(ctx context.Context, ms []*member) {
 	h.starting = true
 	s := newStarter(h.f, ms)
+	h.warm(ms)
 	for i, m := range ms {
 		m.start, m.job = false, s.jobs[i]
 		delete(h.pending, m)
@@ -357,6 +360,22 @@ func (h *helm) begin(ctx context.Context, ms []*member) {
 			}
 		})
 	}()
+}
+
+// warm opens connections that the lanes of ms will be the first to use.
+func (h *helm) warm(ms []*member) {
+	for _, m := range ms {
+		from := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
+		if from.broker >= 0 && !h.warmed[from] && h.f.fetchers[from] == nil {
+			h.warmed[from] = true
+			h.f.work.Go(func() { h.f.source.Links()[from.n].WarmFetch(h.f.io, from.broker) })
+		}
+		to := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
+		if to.broker >= 0 && !h.warmedTo[to] && h.f.producers[to] == nil {
+			h.warmedTo[to] = true
+			h.f.work.Go(func() { h.f.target.Links()[to.n].WarmProduce(h.f.io, to.broker) })
+		}
+	}
 }
 
 // begun takes the outcome of one start.

@@ -68,9 +68,12 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
 	}
 	n := max(cfg.Connections, 1)
+	// What is produced through Client names its partition itself and may be there
+	// twice. kgo never gives up an idempotent record that was sent, whatever its
+	// context says, and a stop would wait for a broker that fails for ever.
+	own := []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite()}
 	for i := range n + 1 {
-		// What is produced through Client names its partition itself.
-		cl, err := kgo.NewClient(slices.Concat(c.opts, c.auth, []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner())})...)
+		cl, err := kgo.NewClient(slices.Concat(c.opts, c.auth, own)...)
 		if err != nil {
 			c.Close()
 			return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)

@@ -74,6 +74,23 @@ func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceReque
 	}
 }
 
+// WarmFetch opens the connection on which Fetch reads from the broker, WarmProduce
+// that of Produce: a new one costs several ways there and back, which can be had
+// while something else is waited for. They ask for nothing, and what fails here
+// fails there again.
+func (l *Link) WarmFetch(ctx context.Context, broker int32) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.SessionEpoch = 0, -1
+	_, _ = l.client.Broker(int(broker)).Request(ctx, req)
+}
+
+// WarmProduce is described at WarmFetch.
+func (l *Link) WarmProduce(ctx context.Context, broker int32) {
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks = -1
+	_, _ = l.client.Broker(int(broker)).Request(ctx, req)
+}
+
 // failed has the client look up the brokers' addresses again, in the
 // background: kgo does so by itself only for requests that it retries, and a
 // broker may have come back at another address.
