@@ -86,7 +86,7 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 	case v == kafka.Resume:
 		m.atLeastOnce = fetch.UncountedGap(cause)
 		h.drain(m, func() { h.again(m, 0) })
-	case errors.As(cause, &large):
+	case errors.As(cause, &large) && !large.Unpacked:
 		h.f.catalog.Reread(l.Topic)
 		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it",
 			large.Offset, large.Size, l.TargetTopic, large.Limit))
@@ -157,17 +157,13 @@ func (h *helm) resume(m *member, cause error) {
 // is too large is cut smaller; all else a person must mend.
 func (h *helm) refused(m *member, cause error) {
 	size, records, first := m.lane.Oldest()
+	h.f.catalog.Reread(m.lane.Topic)
 	if kafka.TooLarge(cause) && records > 1 {
 		m.limit = size / 2
 		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
-		h.f.catalog.Reread(m.lane.Topic)
-		h.resume(m, cause)
+		m.unfetch()
+		h.again(m, 0) // not resume, which takes the same offset again and again for a damaged batch
 		return
 	}
-	h.f.catalog.Reread(m.lane.Topic)
-	why := fmt.Errorf("the target refused the batch at source offset %d (%d records, %d bytes): %w", first, records, size, cause)
-	if kafka.TooLarge(cause) {
-		why = fmt.Errorf("%w: raise max.message.bytes of %q", why, m.lane.TargetTopic)
-	}
-	h.abandon(m, why)
+	h.abandon(m, fmt.Errorf("target topic %q refused the batch at source offset %d (%d records, %d bytes): %w", m.lane.TargetTopic, first, records, size, cause))
 }

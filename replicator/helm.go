@@ -41,7 +41,7 @@ type member struct {
 
 	tries       int            // failures since the lane last got on
 	failedAt    offsets.Source // where it was at the last of them
-	limit       int            // of a batch, where the target takes less than its settings say; 0: they hold
+	limit       int            // of a batch with several records, where the target takes less than its settings say; 0: they hold
 	outOfOrder  bool           // the target refused the last batch for its sequence
 	atLeastOnce bool           // the records to skip could not be counted
 	corrupt     int            // refusals of the batch at corruptAt for its checksum
@@ -469,7 +469,7 @@ func (h *helm) home(m *member) {
 		m.lane.Note("")
 		at := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
 		m.fetcher = h.f.fetcher(at)
-		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Exact: m.place.Exact})
+		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Alone: m.place.Limit, Exact: m.place.Exact})
 	}
 	if m.homeSource || m.homeTarget {
 		h.f.askRefresh()
@@ -477,7 +477,7 @@ func (h *helm) home(m *member) {
 	}
 }
 
-// limited is the largest batch, in bytes, that the target takes.
+// limited is the largest batch of several records, in bytes, that the target takes.
 func (m *member) limited() int {
 	if m.limit > 0 {
 		return min(m.limit, m.place.Limit)

@@ -85,13 +85,15 @@ var produceRulings = index(bothWays, []ruling{
 	}},
 	{Resume, "the checksum is wrong: damaged on the way, to be fetched again", []*kerr.Error{kerr.CorruptMessage}},
 
-	{Refuse, "the batch is larger than max.message.bytes of the target topic", []*kerr.Error{kerr.MessageTooLarge}},
-	{Refuse, "the batch is larger than segment.bytes of the target topic", []*kerr.Error{kerr.RecordListTooLarge}},
-	{Refuse, "a timestamp is outside message.timestamp.before.max.ms or message.timestamp.after.max.ms of the target topic", []*kerr.Error{kerr.InvalidTimestamp}},
-	{Refuse, "a record failed the target's validation, such as one without a key for a compacted topic", []*kerr.Error{kerr.InvalidRecord}},
-	{Refuse, "the target does not support the batch's codec", []*kerr.Error{kerr.UnsupportedCompressionType}},
-	{Refuse, "the target stores an older message format", []*kerr.Error{kerr.UnsupportedForMessageFormat}},
-	{Refuse, "a policy of the target forbids the batch", []*kerr.Error{kerr.PolicyViolation}},
+	{Refuse, "the batch is larger than the target topic takes: raise max.message.bytes on it", []*kerr.Error{kerr.MessageTooLarge}},
+	{Refuse, "the batch is larger than a segment of the target topic: raise segment.bytes on it", []*kerr.Error{kerr.RecordListTooLarge}},
+	{Refuse, "a timestamp is too far from the broker's clock: raise message.timestamp.before.max.ms (for records from the past) or " +
+		"message.timestamp.after.max.ms (from the future) on the target topic", []*kerr.Error{kerr.InvalidTimestamp}},
+	{Refuse, "a record failed the target's validation, such as one with a null key where the target topic has cleanup.policy=compact: " +
+		"set cleanup.policy=delete on it, or have the source's producers set a key", []*kerr.Error{kerr.InvalidRecord}},
+	{Refuse, "the target does not support the batch's codec: upgrade it, or have the source's producers use another", []*kerr.Error{kerr.UnsupportedCompressionType}},
+	{Refuse, "the target stores an older message format: remove message.format.version from the target topic", []*kerr.Error{kerr.UnsupportedForMessageFormat}},
+	{Refuse, "a policy of the target forbids the batch: ask those who run it which one, and to except the target topic", []*kerr.Error{kerr.PolicyViolation}},
 
 	{Stop, "not allowed to write to the topic: grant Write on it", []*kerr.Error{kerr.TopicAuthorizationFailed}},
 	{Stop, "not allowed to write idempotently: grant IdempotentWrite on the cluster, or Write on the topic", []*kerr.Error{kerr.ClusterAuthorizationFailed}},

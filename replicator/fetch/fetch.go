@@ -57,7 +57,8 @@ type Options struct {
 type Source struct {
 	Lane    *lane.Lane
 	TopicID [16]byte
-	Limit   int  // the largest batch in bytes that the target topic takes
+	Limit   int  // batches of several records are cut to this many bytes
+	Alone   int  // bytes that a record alone may be as a batch, if more than Limit
 	Exact   bool // the source topic is not compacted: offsets never go missing
 }
 
@@ -387,7 +388,10 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	if len(p.RecordBatches) == 0 {
 		return
 	}
-	s := splitter{from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, exact: c.Exact, rec: f.rec, hold: hold, items: f.items[:0]}
+	s := splitter{
+		from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, alone: c.Alone, exact: c.Exact,
+		rec: f.rec, hold: hold, items: f.items[:0],
+	}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
 	f.items = s.items
 	defer clear(f.items) // Put has copied them; they must not keep their responses alive

@@ -28,7 +28,8 @@ type splitter struct {
 	from  int64 // the offset that was asked for
 	end   int64 // of the partition, as the same reply says
 	skip  int64 // data records to drop first: the target has them
-	limit int   // bytes of a batch that the target takes
+	limit int   // bytes of a batch of several records that the target takes
+	alone int   // of a batch of one record, if more than limit
 	exact bool  // offsets never go missing on this source (not compacted)
 	rec   *recode.Recoder
 	hold  *budget.Hold
@@ -117,7 +118,7 @@ func (s *splitter) gap(v batch.View) bool {
 }
 
 func (s *splitter) recode(v batch.View) error {
-	outs, err := s.rec.Recode(v, recode.Options{From: s.from, Skip: int(min(s.skip, 1<<30)), Limit: s.limit})
+	outs, err := s.rec.Recode(v, recode.Options{From: s.from, Skip: int(min(s.skip, 1<<30)), Limit: s.limit, Alone: s.alone})
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ type Options struct {
 	From  int64 // source offset: records below it are dropped
 	Skip  int   // drop so many more records after those
 	Limit int   // bytes that a built batch may have, header included; 0 is no limit
+	Alone int   // the same for a batch of one record, where that may have more
 }
 
 // Out is one batch that Recode built.
@@ -127,7 +128,7 @@ func (r *Recoder) Recode(v batch.View, o Options) ([]Out, error) {
 	if err != nil || lo == len(s.plain) {
 		return nil, err
 	}
-	outs, err := r.cut(nil, s, lo, len(s.plain), o.Limit)
+	outs, err := r.cut(nil, s, lo, len(s.plain), o)
 	if err == nil {
 		outs[len(outs)-1].Next = v.LastOffset() + 1
 	}
@@ -202,15 +203,18 @@ func (r *Recoder) drop(s *source, o Options) (lo int, err error) {
 	return lo, nil
 }
 
-// cut builds batches of at most limit bytes from the records in plain[lo:hi]. A
+// cut builds batches within opts' limits from the records in plain[lo:hi]. A
 // batch that comes out too large is cut into as many pieces as its size asks for,
 // and so on: a compressed size is only known afterwards.
-func (r *Recoder) cut(outs []Out, s *source, lo, hi, limit int) ([]Out, error) {
+func (r *Recoder) cut(outs []Out, s *source, lo, hi int, opts Options) ([]Out, error) {
 	o, err := r.build(s, lo, hi)
 	if err != nil {
 		return outs, err
 	}
-	size := len(o.Batch)
+	size, limit := len(o.Batch), opts.Limit
+	if o.Count == 1 && limit > 0 {
+		limit = max(limit, opts.Alone)
+	}
 	if limit <= 0 || size <= limit {
 		o.Batch = bytes.Clone(o.Batch)
 		return append(outs, o), nil
@@ -220,7 +224,7 @@ func (r *Recoder) cut(outs []Out, s *source, lo, hi, limit int) ([]Out, error) {
 	step := (hi-lo-1)/((size-1)/limit+1) + 1
 	for lo < hi && err == nil {
 		mid := s.boundary(lo, min(lo+step, hi))
-		outs, err = r.cut(outs, s, lo, mid, limit)
+		outs, err = r.cut(outs, s, lo, mid, opts)
 		lo = mid
 	}
 	return outs, err

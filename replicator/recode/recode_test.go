@@ -127,6 +127,18 @@ func TestRecodeTooLargeRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkOuts(t, outs, rs[:13], codec, 4000, 113) // what comes before is still delivered
+
+		// Limit may be what somebody tried rather than what the target takes.
+		outs, err = New().Recode(newBatch(t, rs, spec{codec: codec, base: 100}), Options{Limit: 4000, Alone: 6000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkOuts(t, outs, rs, codec, 6000, 120)
+		for _, o := range outs {
+			if len(o.Batch) > 4000 && o.Count > 1 {
+				t.Errorf("%d records in %d bytes", o.Count, len(o.Batch))
+			}
+		}
 	})
 }
 
