@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// maxFlowName leaves room for kferry.<name>.progress in the 249 characters of a topic name.
-const maxFlowName = 249 - len("kferry..progress")
+// maxFlowName leaves room for kferry.<name>.dead_letter in the 249 characters of a topic name.
+const maxFlowName = 249 - len("kferry..dead_letter")
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 

@@ -69,8 +69,9 @@ type Flow struct {
 	Suffix            string        `koanf:"suffix"`
 	Separator         string        `koanf:"separator" default:"."`
 	StripPrefix       string        `koanf:"strip_prefix"`
-	Start             Start         `koanf:"start" default:"earliest"` // for lanes without progress
-	StartOffsets      StartOffsets  `koanf:"start_offsets"`            // wins over Start
+	Start             Start         `koanf:"start" default:"earliest"`                             // for lanes without progress
+	StartOffsets      StartOffsets  `koanf:"start_offsets"`                                        // wins over Start
+	OnRefused         string        `koanf:"on_refused" default:"stop" choices:"stop dead_letter"` // what becomes of records that the target will never take
 	RefreshInterval   time.Duration `koanf:"refresh_interval" default:"5s" limits:"100ms..24h"`
 	RateLimit         Bytes         `koanf:"rate_limit" default:"0"`                           // record batches as fetched, bytes per second and process; 0 = none
 	ReplicationFactor int16         `koanf:"replication_factor" default:"0" limits:"0..32767"` // of topics we create; 0 = the target's default

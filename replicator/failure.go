@@ -88,7 +88,8 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 		h.drain(m, func() { h.again(m, 0) })
 	case errors.As(cause, &large) && !large.Unpacked:
 		h.f.catalog.Reread(l.Topic)
-		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it",
+		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it; "+
+			"or set on_refused: dead_letter to go on without such records",
 			large.Offset, large.Size, l.TargetTopic, large.Limit))
 	default:
 		h.halt(m, fmt.Errorf("reading from the source: %w", kafka.Explain(h.f.source.Alias(), cause)))
@@ -154,16 +155,22 @@ func (h *helm) resume(m *member, cause error) {
 }
 
 // refused: the target will never take the oldest batch as it is. A batch that
-// is too large is cut smaller; all else a person must mend.
+// is too large is cut smaller; single records are set aside if the flow says so;
+// all else a person must mend.
 func (h *helm) refused(m *member, cause error) {
-	size, records, first := m.lane.Oldest()
+	it := m.lane.Oldest()
 	h.f.catalog.Reread(m.lane.Topic)
-	if kafka.TooLarge(cause) && records > 1 {
-		m.limit = size / 2
-		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", m.limit)
-		m.unfetch()
-		h.again(m, 0) // not resume, which takes the same offset again and again for a damaged batch
-		return
+	switch {
+	case kafka.TooLarge(cause) && it.Records > 1:
+		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", len(it.Bytes)/2)
+		h.narrow(m, len(it.Bytes)/2)
+	case h.f.setsAside(cause):
+		h.setAside(m, it, cause)
+	default:
+		why := fmt.Errorf("target topic %q refused the batch at source offset %d (%d records, %d bytes): %w", m.lane.TargetTopic, it.First, it.Records, len(it.Bytes), cause)
+		if aboutRecords(cause) {
+			why = fmt.Errorf("%w; or set on_refused: dead_letter to go on without such records", why)
+		}
+		h.abandon(m, why)
 	}
-	h.abandon(m, fmt.Errorf("target topic %q refused the batch at source offset %d (%d records, %d bytes): %w", m.lane.TargetTopic, first, records, size, cause))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/deadletter"
 	"github.com/kferry/kferry/replicator/fetch"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/policy"
@@ -56,6 +57,7 @@ type flow struct {
 	producer kmsg.InitProducerIDResponse
 	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
 	placed   chan struct{} // closed once it is known whether this replica starts alone
+	letters  *deadletter.Store
 
 	mu    sync.Mutex // guards lanes for readers; only the helm writes
 	lanes map[lane.ID]*member
@@ -94,6 +96,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
+	f.letters = deadletter.New(target, cfg.Name, cfg.ReplicationFactor)
 	f.outages = newOutages(f.log, outageGrace)
 	f.catalog = catalog.New(catalog.Options{
 		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, InStep: cfg.SyncTopicConfigs,
@@ -105,6 +108,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 
 // run carries until ctx ends, drains and stores progress.
 func (f *flow) run(ctx context.Context) error {
+	defer f.letters.Close()
 	var steering sync.WaitGroup
 	defer steering.Wait()
 	// Topics are read while progress is; the helm takes what it is posted later.
@@ -137,14 +141,15 @@ func (f *flow) run(ctx context.Context) error {
 	return err
 }
 
-// open makes the progress topic if it is missing and takes a producer id,
-// trying until the target lets it; false if ctx ended before.
+// open makes the progress topic if it is missing and takes a producer id for
+// the lanes that this process begins, trying until the target lets it; false if ctx ended before.
 func (f *flow) open(ctx context.Context) bool {
 	return f.persist(ctx, "cannot open stored progress, trying on", func() (err error) {
 		if f.store, err = progress.Open(ctx, f.target, f.cfg.Name, f.cfg.ReplicationFactor); err != nil {
 			return err
 		}
-		return f.takeProducer(ctx)
+		f.producer, err = f.newProducer(ctx)
+		return err
 	})
 }
 
@@ -167,9 +172,9 @@ func (f *flow) persist(ctx context.Context, msg string, try func() error) bool {
 	}
 }
 
-// takeProducer gets a producer id for the lanes that this process begins. Each
-// lane's own record tells, for good, which id its records carry.
-func (f *flow) takeProducer(ctx context.Context) error {
+// newProducer has the target give out a producer id. Each lane's own record
+// tells, for good, which id its records carry.
+func (f *flow) newProducer(ctx context.Context) (kmsg.InitProducerIDResponse, error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	resp, err := req.RequestWith(ctx, f.target.Client())
 	if err == nil {
@@ -178,10 +183,9 @@ func (f *flow) takeProducer(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
+		return kmsg.InitProducerIDResponse{}, fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
 	}
-	f.producer = *resp
-	return nil
+	return *resp, nil
 }
 
 // readCatalog reads both sides every refresh interval, and sooner when asked to.

@@ -3,6 +3,7 @@ package replicator
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -46,7 +47,9 @@ type member struct {
 	atLeastOnce bool           // the records to skip could not be counted
 	corrupt     int            // refusals of the batch at corruptAt for its checksum
 	corruptAt   offsets.Source
-	said        string // the reason of the last stop in the log
+	said        string         // the reason of the last stop in the log
+	cut         offsets.Source // no batch holds records from both sides of it; the one at it was refused
+	aside       *aside         // refused, to be set aside by the next start
 }
 
 // helm decides what happens to the lanes of a flow: where each is fetched and
@@ -73,12 +76,13 @@ type helm struct {
 	starting bool                        // a starter is at work
 	said     time.Time                   // when it was last said that somebody else writes
 	seenOnce bool                        // the catalog was read
+	tallies  map[told]*tally             // records set aside, to be said
 }
 
 func newHelm(f *flow) *helm {
 	return &helm{
 		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
-		warmed: map[link]bool{}, warmedTo: map[link]bool{}, topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{},
+		warmed: map[link]bool{}, warmedTo: map[link]bool{}, topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}, tallies: map[told]*tally{},
 	}
 }
 
@@ -265,6 +269,7 @@ func (h *helm) tick(ctx context.Context, now time.Time) {
 		return
 	}
 	h.heal()
+	h.tell(now)
 	var ripe []*member // to be started
 	for m := range h.pending {
 		if m.drained != nil {
@@ -409,7 +414,11 @@ func (h *helm) begun(j *job) {
 	}
 	m.outOfOrder = false
 	m.began, m.atLeastOnce = true, false
-	m.lane.Count(j.plan.Lost, j.plan.Twice)
+	m.lane.Count(j.plan.Lost, j.plan.Twice, 0)
+	if j.aside != nil {
+		h.counted(m, j.aside)
+	}
+	m.aside = nil
 	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
 	m.lane.Start(j.plan.Position, j.plan.Skip)
 	m.homeSource, m.homeTarget = true, true
@@ -462,14 +471,14 @@ func (h *helm) home(m *member) {
 		}
 		at := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
 		m.producer = h.f.sender(at)
-		m.producer.Add(produce.Target{Lane: m.lane, TopicID: m.place.TargetID, Limit: m.limited()})
+		m.producer.Add(produce.Target{Lane: m.lane, TopicID: m.place.TargetID, Limit: m.limited(), Cut: m.cut})
 	}
 	if m.homeSource && m.place.SourceLeader >= 0 && !m.gone && m.drained == nil {
 		m.homeSource = false
 		m.lane.Note("")
 		at := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
 		m.fetcher = h.f.fetcher(at)
-		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Alone: m.place.Limit, Exact: m.place.Exact})
+		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Alone: h.alone(m), Cut: m.cut, Exact: m.place.Exact})
 	}
 	if m.homeSource || m.homeTarget {
 		h.f.askRefresh()
@@ -481,6 +490,15 @@ func (h *helm) home(m *member) {
 func (m *member) limited() int {
 	if m.limit > 0 {
 		return min(m.limit, m.place.Limit)
+	}
+	return m.place.Limit
+}
+
+// alone is how large a record may be as a batch of its own. Where refused
+// records are set aside the target decides about each, whatever its settings say.
+func (h *helm) alone(m *member) int {
+	if h.f.cfg.OnRefused == onRefusedDeadLetter {
+		return math.MaxInt32
 	}
 	return m.place.Limit
 }

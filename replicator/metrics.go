@@ -32,6 +32,7 @@ var (
 	descAvoided  = prometheus.NewDesc("kferry_duplicates_avoided_total", "Records found on the target after a restart or a failure, and not sent again.", []string{"flow"}, nil)
 	descLost     = prometheus.NewDesc("kferry_lost_offsets_total", "Source offsets that retention removed before they were carried.", []string{"flow"}, nil)
 	descTwice    = prometheus.NewDesc("kferry_possible_duplicates_total", "Records sent again because the source made counting impossible: at most so many are on the target twice.", []string{"flow"}, nil)
+	descAside    = prometheus.NewDesc("kferry_dead_letters_total", "Records that the target refused and that were set aside in the dead letter topic.", []string{"flow", "topic"}, nil)
 	descUsed     = prometheus.NewDesc("kferry_memory_budget_used_bytes", "Bytes fetched and not yet acknowledged.", nil, nil)
 	descLimit    = prometheus.NewDesc("kferry_memory_budget_bytes", "The memory budget.", nil, nil)
 	durationBins = prometheus.ExponentialBuckets(0.001, 2, 16) // 1 ms to 33 s
@@ -77,7 +78,7 @@ func (m *metrics) observe(h *prometheus.HistogramVec, request, flow string, took
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descAvoided, descLost, descTwice, descUsed, descLimit} {
+	for _, d := range []*prometheus.Desc{descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descAvoided, descLost, descTwice, descAside, descUsed, descLimit} {
 		out <- d
 	}
 }
@@ -101,6 +102,7 @@ func collectFlow(f *flow, out chan<- prometheus.Metric) {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	var sum lane.Stats
 	var states [lane.States]int
+	aside := map[string]int64{}
 	now := time.Now()
 	for _, m := range f.members() {
 		s := m.lane.Snapshot()
@@ -118,6 +120,7 @@ func collectFlow(f *flow, out chan<- prometheus.Metric) {
 		sum.Skipped += s.Skipped
 		sum.Lost += s.Lost
 		sum.Twice += s.Twice
+		aside[topic] += s.Aside
 	}
 	for p, n := range sum.Batches {
 		send(descBatches, counter, float64(n), lane.Path(p).String())
@@ -128,4 +131,9 @@ func collectFlow(f *flow, out chan<- prometheus.Metric) {
 	send(descAvoided, counter, float64(sum.Skipped))
 	send(descLost, counter, float64(sum.Lost))
 	send(descTwice, counter, float64(sum.Twice))
+	if f.cfg.OnRefused == onRefusedDeadLetter {
+		for topic, n := range aside {
+			send(descAside, counter, float64(n), topic)
+		}
+	}
 }

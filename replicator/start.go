@@ -38,6 +38,7 @@ type job struct {
 	truncated offsets.Source  // or it lost so many offsets that were carried
 	late      bool            // begin at the first offset, whatever the flow's start says
 	again     bool            // send again what cannot be counted
+	aside     *aside          // what the target refused at its position; nil: nothing, or the target has it
 	seen      lane.Seen
 	plan      lane.Plan
 	err       error // *awayError: try again soon; others stop the lane
@@ -59,7 +60,7 @@ func newStarter(f *flow, ms []*member) *starter {
 	f.saving.Lock()
 	defer f.saving.Unlock()
 	for _, m := range ms {
-		j := &job{member: m, id: m.lane.ID, place: m.place, stored: m.stored, late: m.late, again: m.atLeastOnce}
+		j := &job{member: m, id: m.lane.ID, place: m.place, stored: m.stored, late: m.late, again: m.atLeastOnce, aside: m.aside}
 		if m.began {
 			j.stored.Position = m.lane.Snapshot().Position
 		}
@@ -70,7 +71,7 @@ func newStarter(f *flow, ms []*member) *starter {
 
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
-	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
 			return
@@ -318,10 +319,25 @@ func (s *starter) sequences(ctx context.Context) error {
 	for _, j := range s.alive() {
 		if p, ok := described[j.place.TargetTopic].Partitions[j.id.Partition]; ok && p.Err == nil {
 			if ours, ok := p.ActiveProducers[j.stored.Position.Producer]; ok && ours.LastSequence >= 0 {
-				j.seen.Known, j.seen.Last = true, ours.LastSequence
+				j.err = j.know(ours.ProducerEpoch, ours.LastSequence)
 			}
 		}
-		j.plan, j.err = s.resolve(ctx, j)
+		if j.err == nil {
+			j.plan, j.err = s.resolve(ctx, j)
+		}
+	}
+	return nil
+}
+
+// know takes what the target remembers of our producer.
+func (j *job) know(epoch int16, last int32) error {
+	ours := j.stored.Position.Epoch
+	if epoch > ours {
+		return &progress.NewerError{Ours: ours, Seen: epoch}
+	}
+	j.seen.Known, j.seen.Last = true, last
+	if epoch < ours {
+		j.seen.Last = -1 // nothing was written under our epoch
 	}
 	return nil
 }
@@ -330,7 +346,9 @@ func (s *starter) sequences(ctx context.Context) error {
 func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
 	plan, err := lane.Resume(j.stored.Position, j.seen)
 	if errors.Is(err, lane.ErrForgotten) || err == nil && plan.Skip+plan.Twice > 0 {
-		if err := s.confirm(ctx, j); err != nil {
+		if err := s.confirm(ctx, j); errors.As(err, new(*progress.NewerError)) {
+			return plan, err
+		} else if err != nil {
 			return plan, &awayError{err}
 		}
 		plan, err = lane.Resume(j.stored.Position, j.seen)
@@ -339,7 +357,9 @@ func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
 	var lost *lane.LostTargetError
 	switch {
 	case err == nil && j.restart:
-		return plan.Restart(j.seen), nil
+		plan = plan.Restart(j.seen)
+		err := s.newEpoch(ctx, &plan.Position)
+		return plan, err
 	case errors.As(err, &truncated) && s.f.cfg.OnSourceLoss == lossContinue:
 		j.truncated = truncated.Stored - truncated.End
 		j.restartAt(max(truncated.End, j.seen.LogStart))
@@ -379,7 +399,7 @@ func (s *starter) confirm(ctx context.Context, j *job) error {
 	pos := j.stored.Position
 	last, found, err := progress.Scan{
 		Link: s.f.target.Links()[0], Leader: j.place.TargetLeader, Topic: j.place.TargetTopic, TopicID: j.place.TargetID, ID: j.id,
-		From: max(pos.Target, j.seen.Start), To: j.seen.End, Producer: pos.Producer,
+		From: max(pos.Target, j.seen.Start), To: j.seen.End, Producer: pos.Producer, Epoch: pos.Epoch,
 	}.Last(ctx)
 	switch {
 	case err != nil:

@@ -36,6 +36,7 @@ var levels = map[string]int{
 	"replicator/produce":     2,
 	"replicator/catalog":     2,
 	"replicator/progress":    2,
+	"replicator/deadletter":  2,
 	"offsets/groups":         2,
 	"offsets/beat":           2,
 	"internal/datagen":       2,

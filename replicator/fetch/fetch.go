@@ -57,9 +57,10 @@ type Options struct {
 type Source struct {
 	Lane    *lane.Lane
 	TopicID [16]byte
-	Limit   int  // batches of several records are cut to this many bytes
-	Alone   int  // bytes that a record alone may be as a batch, if more than Limit
-	Exact   bool // the source topic is not compacted: offsets never go missing
+	Limit   int            // batches of several records are cut to this many bytes
+	Alone   int            // bytes that a record alone may be as a batch, if more than Limit
+	Cut     offsets.Source // no batch holds records from both sides of it; 0: anywhere
+	Exact   bool           // the source topic is not compacted: offsets never go missing
 }
 
 // Fetcher reads from one broker. Lanes come by Add and leave by Remove or by
@@ -389,7 +390,7 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 		return
 	}
 	s := splitter{
-		from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, alone: c.Alone, exact: c.Exact,
+		from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, alone: c.Alone, cut: int64(c.Cut), exact: c.Exact,
 		rec: f.rec, hold: hold, items: f.items[:0],
 	}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)

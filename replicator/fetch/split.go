@@ -30,6 +30,7 @@ type splitter struct {
 	skip  int64 // data records to drop first: the target has them
 	limit int   // bytes of a batch of several records that the target takes
 	alone int   // of a batch of one record, if more than limit
+	cut   int64 // a batch with records from both sides of it is cut there
 	exact bool  // offsets never go missing on this source (not compacted)
 	rec   *recode.Recoder
 	hold  *budget.Hold
@@ -91,7 +92,7 @@ func (s *splitter) one(v batch.View) error {
 	if s.drop(v) {
 		return nil
 	}
-	if !recode.Odd(v, s.from, s.limit) {
+	if !recode.Odd(v, s.from, s.limit) && !s.spans(v) {
 		n := v.Count()
 		if int64(n) <= s.skip {
 			s.skip -= int64(n)
@@ -117,8 +118,24 @@ func (s *splitter) gap(v batch.View) bool {
 	return v.BaseOffset() > s.next || !v.Dense()
 }
 
+// spans tells that v has records from both sides of the cut, as far as its
+// header says.
+func (s *splitter) spans(v batch.View) bool { return s.next < s.cut && s.cut <= v.LastOffset() }
+
 func (s *splitter) recode(v batch.View) error {
-	outs, err := s.rec.Recode(v, recode.Options{From: s.from, Skip: int(min(s.skip, 1<<30)), Limit: s.limit, Alone: s.alone})
+	if !s.spans(v) {
+		return s.build(v, s.from, 0)
+	}
+	if err := s.build(v, s.from, s.cut); err != nil {
+		return err
+	}
+	s.next = s.cut // should the rest fail, those are taken
+	return s.build(v, max(s.from, s.cut), 0)
+}
+
+// build takes the records of v in [from, to).
+func (s *splitter) build(v batch.View, from, to int64) error {
+	outs, err := s.rec.Recode(v, recode.Options{From: from, To: to, Skip: int(min(s.skip, 1<<30)), Limit: s.limit, Alone: s.alone})
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ func TestSplit(t *testing.T) {
 		raw           []byte
 		aborts        aborts
 		from, skip    int64
+		cut           int64
 		compacted     bool
 		items         []string
 		next, skipped int64
@@ -98,11 +99,16 @@ func TestSplit(t *testing.T) {
 
 		{name: "gaps", raw: concat(data(0, 4).without(1), data(9, 1)), compacted: true, items: []string{"0-4 recoded [v0 v2 v3]", "9-10 whole [v9]"}, next: 10},
 		{name: "emptied", raw: concat(data(0, 3).without(0, 1, 2), data(3, 1)), compacted: true, items: []string{"3-4 whole [v3]"}, next: 4},
+		{name: "a cut", raw: concat(data(0, 2), data(2, 4), data(6, 2)), cut: 3, items: []string{"0-2 whole [v0 v1]", "2-3 recoded [v2]", "3-6 recoded [v3 v4 v5]", "6-8 whole [v6 v7]"}, next: 8},
+		{name: "a cut between batches", raw: concat(data(0, 2), data(2, 2)), cut: 2, items: []string{"0-2 whole [v0 v1]", "2-4 whole [v2 v3]"}, next: 4},
+		{name: "a cut behind, and where the reading begins", raw: concat(data(0, 4)), from: 2, cut: 2, items: []string{"2-4 recoded [v2 v3]"}, next: 4},
+		{name: "a cut among records to skip", raw: concat(data(0, 6)), cut: 2, skip: 3, items: []string{"3-6 recoded [v3 v4 v5]"}, next: 6, skipped: 3},
+		{name: "a cut beside a gap", raw: concat(data(0, 6).without(2, 3)), compacted: true, cut: 3, items: []string{"0-3 recoded [v0 v1]", "4-6 recoded [v4 v5]"}, next: 6},
 		{name: "log append time", raw: concat(data(0, 2).by(-1, logAppendTime)), items: []string{"0-2 recoded [v0 v1]"}, next: 2},
 		{name: "delete horizon", raw: concat(data(0, 2).by(-1, deleteHorizon)), items: []string{"0-2 whole [v0 v1]"}, next: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := splitter{end: math.MaxInt64, from: c.from, skip: c.skip, exact: !c.compacted, rec: recode.New(), hold: budget.New(0).Hold(0)}
+			s := splitter{end: math.MaxInt64, from: c.from, skip: c.skip, cut: c.cut, exact: !c.compacted, rec: recode.New(), hold: budget.New(0).Hold(0)}
 			if err := s.run(c.raw, c.aborts); err != nil {
 				t.Fatal(err)
 			}

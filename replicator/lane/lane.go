@@ -73,7 +73,10 @@ type Position struct {
 	Target   offsets.Target
 	Producer int64
 	Epoch    int16
-	Sequence int32 // of the record at Source
+	// Sequence is of the record at Source. With Epoch it names one source record
+	// for ever: the epoch goes up by one, and the sequence back to 0, where
+	// records are left out of the count.
+	Sequence int32
 	// Leader is the epoch of the source's leader that wrote the offset before
 	// Source. It tells a log that was truncated and has grown again.
 	Leader Leader

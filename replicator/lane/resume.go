@@ -67,9 +67,10 @@ func (s Seen) common() offsets.Source {
 
 // Restart is the plan for a source that is no longer the one that was carried,
 // given the one of Resume: nothing is skipped, for what was written after the
-// stored position is not what the source has there now.
+// stored position is not what the source has there now. The caller begins a new
+// epoch for it.
 func (p Plan) Restart(seen Seen) Plan {
-	p.Sequence, p.Skip, p.Lost, p.Twice = Advance(p.Sequence, p.Skip), 0, 0, 0
+	p.Skip, p.Lost, p.Twice = 0, 0, 0
 	p.Target = seen.End
 	return p
 }

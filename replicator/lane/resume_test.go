@@ -167,20 +167,20 @@ func TestSnapshot(t *testing.T) {
 	}{{10, 20, 1000}, {30, 1, 1020}} {
 		w, _ := l.Next()
 		l.Send(w.Gen, w.Items[0], 1)
-		if b, n, first := l.Oldest(); b != want.bytes || n != want.records || first != want.first {
-			t.Errorf("oldest in flight: %d bytes, %d records at %d, want %+v", b, n, first, want)
+		if it := l.Oldest(); len(it.Bytes) != want.bytes || it.Records != want.records || it.First != want.first {
+			t.Errorf("oldest in flight: %d bytes, %d records at %d, want %+v", len(it.Bytes), it.Records, it.First, want)
 		}
 		l.Ack(offsets.Target(2000 + 20*i))
 	}
-	l.Count(5, 6)
+	l.Count(5, 6, 7)
 	l.Note("why")
 	s := l.Snapshot()
-	want := Stats{Records: 21, Bytes: 40, Batches: [Paths]int64{Whole: 1, Recoded: 1}, Last: 88, Lost: 5, Twice: 6}
+	want := Stats{Records: 21, Bytes: 40, Batches: [Paths]int64{Whole: 1, Recoded: 1}, Last: 88, Lost: 5, Twice: 6, Aside: 7}
 	if s.Stats != want || s.Lag != 79 || s.Held != 0 || s.Reason != "why" {
 		t.Errorf("\n got %+v\nwant %+v", s, want)
 	}
-	if b, n, first := l.Oldest(); b != 0 || n != 0 || first != 1021 {
-		t.Errorf("nothing in flight: %d, %d, %d", b, n, first)
+	if it := l.Oldest(); len(it.Bytes) != 0 || it.Records != 0 || it.First != 1021 {
+		t.Errorf("nothing in flight: %+v", it)
 	}
 	l.Seen(0, 1000) // a leader that lags behind
 	if s := l.Snapshot(); s.Lag != 0 {

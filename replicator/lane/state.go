@@ -34,6 +34,7 @@ type Stats struct {
 	Skipped        int64 // records found on the target already, not sent again
 	Lost           int64 // source offsets that were gone before they could be read
 	Twice          int64 // records that may be on the target twice, at most
+	Aside          int64 // records that the target refused and that are kept elsewhere
 }
 
 func (s *Stats) ack(it Item) {
@@ -87,16 +88,21 @@ func (l *Lane) Note(reason string) {
 	l.reason = reason
 }
 
-// Oldest describes the oldest batch in flight: its bytes, its records and the
-// source offset of the first; zeros if nothing is in flight.
-func (l *Lane) Oldest() (bytes int, records int32, first offsets.Source) {
+// Oldest is the oldest batch in flight; if there is none, an empty one at the
+// lane's position. Its bytes stay the lane's.
+func (l *Lane) Oldest() Item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.flight) == 0 {
-		return 0, 0, l.pos.Source
+		return Item{First: l.pos.Source, Next: l.pos.Source}
 	}
-	it := l.flight[0]
-	return len(it.Bytes), it.Records, it.First
+	return l.flight[0]
+}
+
+// Dense tells that the records of the batch follow each other on the source, so
+// that the one at i has offset First+i. A batch that was built anew may hide gaps.
+func (it Item) Dense() bool {
+	return it.Path == Whole || it.Records == 1 || it.Next-it.First == offsets.Source(it.Records)
 }
 
 // State is what the lane does now.
@@ -135,11 +141,12 @@ func (l *Lane) OnRoom(f func(*Lane)) {
 }
 
 // Count adds to the counters of what could not be carried exactly.
-func (l *Lane) Count(lost, twice int64) {
+func (l *Lane) Count(lost, twice, aside int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stats.Lost += lost
 	l.stats.Twice += twice
+	l.stats.Aside += aside
 }
 
 // Drop frees everything the lane holds. The lane must be settled; it does

@@ -74,8 +74,11 @@ func Internal(topic string) bool {
 		return true
 	case strings.HasPrefix(topic, "mm2") && (strings.HasSuffix(topic, ".internal") || strings.HasSuffix(topic, "-internal")):
 		return true
-	case strings.HasPrefix(topic, "kferry.") && strings.HasSuffix(topic, ".progress") && len(topic) > len("kferry..progress"):
-		return true
+	}
+	for _, tail := range []string{".progress", ".dead_letter"} {
+		if strings.HasPrefix(topic, "kferry.") && strings.HasSuffix(topic, tail) && len(topic) > len("kferry.")+len(tail) {
+			return true
+		}
 	}
 	return separated(topic)
 }

@@ -59,10 +59,10 @@ func TestInternal(t *testing.T) {
 		mm2-offsets.C.internal mm2-configs.C.internal mm2-status.C.internal mm2-offset-syncs.C.internal mm2-x-internal
 		mm2-offset-syncs__B__internal mm2-offset-syncs-B-internal mm2-offset-syncs_a.b_internal
 		C.checkpoints.internal A__checkpoints__internal a.b.checkpoints.internal a-checkpoints-internal
-		kferry.a-b.progress kferry.x.y.progress`
+		kferry.a-b.progress kferry.x.y.progress kferry.a-b.dead_letter`
 	users := `x _schemas x.internal x-internal heartbeats a.heartbeats mm2 mm2-internals mm2-offsets_C_internal
 		checkpoints.internal checkpoints-internal a.checkpoints-internal a.checkpointsinternal a.checkpoints internal
-		mm2-offset-syncs_internal mm2-offset-syncs_x__internal kferry.progress kferry..progress kferry.x.progress2 kferry-x.progress mykferry.x.progress`
+		mm2-offset-syncs_internal mm2-offset-syncs_x__internal kferry.progress kferry..progress kferry.x.progress2 kferry-x.progress mykferry.x.progress kferry..dead_letter`
 	for _, topic := range strings.Fields(internal) {
 		if !Internal(topic) {
 			t.Errorf("%q is not seen as internal", topic)

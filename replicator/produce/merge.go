@@ -3,6 +3,7 @@ package produce
 import (
 	"sync"
 
+	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/recode"
@@ -50,14 +51,15 @@ func giveBack(b []byte) {
 	}
 }
 
-// join returns what to send for the first used of the waiting batches.
-func (m *merger) join(waiting []lane.Item, limit int) (it lane.Item, used int, err error) {
+// join returns what to send for the first used of the waiting batches; it joins
+// none from both sides of cut.
+func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it lane.Item, used int, err error) {
 	m.views = m.views[:0]
 	limit = min(limit, mergedBytes)
 	for i, sum := 0, 0; i < len(waiting); i++ {
 		v := batch.View(waiting[i].Bytes)
 		sum += len(v)
-		if !small(v) || i > 0 && sum > limit {
+		if !small(v) || i > 0 && (sum > limit || waiting[0].First < cut && cut <= waiting[i].First) {
 			break
 		}
 		m.views = append(m.views, v)

@@ -53,6 +53,26 @@ func TestSmallBatchesMerge(t *testing.T) {
 	})
 }
 
+// A cut keeps the record at it out of the batch before.
+func TestNoMergeOverACut(t *testing.T) {
+	producing(t, func(t *testing.T, w *world) {
+		l := w.lane(0)
+		held := w.hold()
+		w.put(l, 1, 10)
+		w.p.Add(Target{Lane: l, TopicID: w.fake.TopicInfo(topic).TopicID, Limit: 10 << 20, Cut: 7})
+		synctest.Wait()
+		for range 5 {
+			w.put(l, 3, 100)
+		}
+		held()
+		synctest.Wait()
+		w.check(l)
+		if got, want := w.requests(), []string{"0:1", "0:6", "0:9"}; !slices.Equal(got, want) {
+			t.Errorf("sent %v, want %v", got, want)
+		}
+	})
+}
+
 // Joined batches have memory of their own, which the budget knows; and they grow
 // no larger than pays, whatever the topic takes.
 func TestMergedMemoryAndSize(t *testing.T) {

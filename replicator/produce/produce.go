@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ type Options struct {
 type Target struct {
 	Lane    *lane.Lane
 	TopicID [16]byte
-	Limit   int // the largest batch in bytes that the topic takes
+	Limit   int            // the largest batch in bytes that the topic takes
+	Cut     offsets.Source // no joined batch holds records from both sides of it; 0: anywhere
 }
 
 // Producer sends to one broker. A lane belongs to one Producer at a time: it
@@ -292,7 +294,7 @@ func (p *Producer) take(m *member) []byte {
 		}
 		return w.Items[0].Bytes
 	}
-	it, used, err := p.merge.join(w.Items, m.Limit)
+	it, used, err := p.merge.join(w.Items, m.Limit, m.Cut)
 	if err != nil {
 		p.corrupt(m, err)
 		return nil
@@ -408,7 +410,29 @@ func read(r *request, results []result) {
 			if rp.ErrorMessage != nil && res.cause != nil {
 				res.cause = fmt.Errorf("%w (%s)", res.cause, *rp.ErrorMessage)
 			}
+			if v == kafka.Refuse && len(rp.ErrorRecords) > 0 {
+				res.cause = named(res.cause, rp.ErrorRecords)
+			}
 			results[at] = res
 		}
 	}
+}
+
+// RefusedError is a refusal that names records of the batch.
+type RefusedError struct {
+	Err     error
+	Records []int32 // their places in the batch, ascending, at least one
+}
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+func named(cause error, records []kmsg.ProduceResponseTopicPartitionErrorRecord) error {
+	e := &RefusedError{Err: cause}
+	for _, r := range records {
+		e.Records = append(e.Records, r.RelativeOffset)
+	}
+	slices.Sort(e.Records)
+	e.Records = slices.Compact(e.Records)
+	return e
 }

@@ -248,8 +248,8 @@ func TestRefusals(t *testing.T) {
 			w.refuse(0, c.err.Code, c.text)
 			w.add(l)
 			w.wantFailed(l, c.want)
-			if b, n, first := l.Oldest(); b == 0 || n != 5 || first != 0 {
-				t.Errorf("%s: oldest is %d bytes, %d records at %d", c.err.Message, b, n, first)
+			if it := l.Oldest(); len(it.Bytes) == 0 || it.Records != 5 || it.First != 0 {
+				t.Errorf("%s: oldest is %d bytes, %d records at %d", c.err.Message, len(it.Bytes), it.Records, it.First)
 			}
 			l.Rewind()
 			w.add(l)
@@ -274,8 +274,8 @@ func TestTooLargeForTheTopic(t *testing.T) {
 		if s := l.Snapshot(); s.Source != 1 || s.Target != 1 {
 			t.Errorf("%+v", s)
 		}
-		if _, n, first := l.Oldest(); n != 1 || first != 1 {
-			t.Errorf("oldest: %d records at %d", n, first)
+		if it := l.Oldest(); it.Records != 1 || it.First != 1 {
+			t.Errorf("oldest: %d records at %d", it.Records, it.First)
 		}
 	})
 }

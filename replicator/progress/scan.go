@@ -23,9 +23,10 @@ type Scan struct {
 	ID       lane.ID // for the partition number
 	From, To offsets.Target
 	Producer int64
+	Epoch    int16 // of the producer
 }
 
-// Last finds the last sequence that the producer wrote in [From, To), by the
+// Last finds the last sequence that the producer wrote under its epoch in [From, To), by the
 // headers of the batches that are there. It is for brokers that forgot the
 // producer or do not tell (DescribeProducers came with Kafka 2.8).
 func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
@@ -51,7 +52,11 @@ func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 			}
 			rest = after
 			at = max(at, v.LastOffset()+1)
-			if v.Magic() == 2 && v.ProducerID() == s.Producer && !v.Control() && v.LastOffset() >= int64(s.From) {
+			mine, err := s.ours(v)
+			if err != nil {
+				return 0, false, err
+			}
+			if mine {
 				// The header keeps the last sequence even where compaction removed records.
 				last, found = lane.Advance(v.BaseSequence(), int64(v.LastDelta())), true
 			}
@@ -61,6 +66,17 @@ func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 		}
 	}
 	return last, found, nil
+}
+
+// ours tells whether v holds records of the producer under its epoch, in the stretch.
+func (s Scan) ours(v batch.View) (bool, error) {
+	if v.Magic() != 2 || v.ProducerID() != s.Producer || v.Control() || v.LastOffset() < int64(s.From) {
+		return false, nil
+	}
+	if v.ProducerEpoch() > s.Epoch {
+		return false, &NewerError{Ours: s.Epoch, Seen: v.ProducerEpoch()}
+	}
+	return v.ProducerEpoch() == s.Epoch, nil
 }
 
 func (s Scan) fetch(ctx context.Context, at int64, size int32) (got kmsg.FetchResponseTopicPartition, err error) {
@@ -84,4 +100,14 @@ func (s Scan) fetch(ctx context.Context, at int64, size int32) (got kmsg.FetchRe
 	}
 	got = resp.Topics[0].Partitions[0]
 	return got, kerr.ErrorForCode(got.ErrorCode)
+}
+
+// NewerError means that somebody writes with our producer id under a newer
+// epoch: another kferry with the same flow has set records aside, and counts
+// anew. Our counting no longer tells which records the target has.
+type NewerError struct{ Ours, Seen int16 }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the target has records of epoch %d of our producer, our progress is of epoch %d: another kferry runs this flow; "+
+		"stop one of them and restart the other", e.Seen, e.Ours)
 }

@@ -3,6 +3,7 @@ package progress
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -369,6 +370,30 @@ func TestScan(t *testing.T) {
 		s.want(13, 23, ours, 7, true)
 		s.want(0, 7, ours, 7, true) // the answer holds what follows too
 		s.want(23, 23, ours, 0, false)
+	})
+}
+
+// Batches of an older epoch are counted no more; one of a newer epoch means that
+// somebody else counts.
+func TestScanEpochs(t *testing.T) {
+	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+		s := newScanned(t, fake, cl)
+		ours := s.producer()
+		s.write(idempotent(ours, 0, 3, 10)) // 0 to 2
+		s.scan.Epoch = 1
+		s.want(0, 3, ours, 0, false)
+		later := kmsg.RecordBatch{}
+		if err := later.ReadFrom(idempotent(ours, 0, 2, 10)); err != nil {
+			t.Fatal(err)
+		}
+		later.ProducerEpoch = 1
+		later.CRC = int32(crc32.Checksum(later.AppendTo(nil)[21:], crc32.MakeTable(crc32.Castagnoli)))
+		s.write(later.AppendTo(nil)) // 3, 4
+		s.want(0, 5, ours, 1, true)
+		s.scan.Epoch, s.scan.From, s.scan.To, s.scan.Producer = 0, 0, 5, ours
+		if _, _, err := s.scan.Last(t.Context()); !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "another kferry") {
+			t.Errorf("%v", err)
+		}
 	})
 }
 

@@ -51,6 +51,7 @@ func New() *Recoder { return &Recoder{MaxDecompressed: DefaultMaxDecompressed} }
 // Options say which records Recode takes and how large it builds.
 type Options struct {
 	From  int64 // source offset: records below it are dropped
+	To    int64 // records at or above it are left out; 0 is no bound
 	Skip  int   // drop so many more records after those
 	Limit int   // bytes that a built batch may have, header included; 0 is no limit
 	Alone int   // the same for a batch of one record, where that may have more
@@ -109,7 +110,7 @@ func Odd(v batch.View, from int64, limit int) bool {
 // become dense. With LogAppendTime each record gets the time the broker gave it;
 // messages of magic 0 have no time and get -1, as a broker would give them. All
 // Outs but the last have for Next the offset after their last record; the last
-// has the offset after v. No record left is an empty slice and no error.
+// has the offset after v, or o.To. No record left is an empty slice and no error.
 //
 // Errors: *CorruptError; *batch.BadError for a payload that matches its checksum
 // but cannot be decoded; *TooLargeError. With a *TooLargeError for a record, the
@@ -124,13 +125,17 @@ func (r *Recoder) Recode(v batch.View, o Options) ([]Out, error) {
 	if err != nil {
 		return nil, err
 	}
-	lo, err := r.drop(s, o)
-	if err != nil || lo == len(s.plain) {
+	lo, hi, err := r.drop(s, o)
+	if err != nil || lo == hi {
 		return nil, err
 	}
-	outs, err := r.cut(nil, s, lo, len(s.plain), o)
+	outs, err := r.cut(nil, s, lo, hi, o)
 	if err == nil {
-		outs[len(outs)-1].Next = v.LastOffset() + 1
+		next := v.LastOffset() + 1
+		if o.To > 0 {
+			next = min(next, o.To)
+		}
+		outs[len(outs)-1].Next = next
 	}
 	return outs, err
 }
@@ -177,8 +182,8 @@ func (r *Recoder) decompress(v batch.View, src []byte, most int) ([]byte, error)
 	return plain, nil
 }
 
-// drop checks all records of s and returns where the first one to keep stands.
-func (r *Recoder) drop(s *source, o Options) (lo int, err error) {
+// drop checks all records of s and returns where those to keep begin and end.
+func (r *Recoder) drop(s *source, o Options) (lo, hi int, err error) {
 	prev, count := s.base-1, int64(0)
 	for at := 0; at < len(s.plain); count++ {
 		rec, n, why := nextRecord(s.plain[at:])
@@ -186,9 +191,13 @@ func (r *Recoder) drop(s *source, o Options) (lo int, err error) {
 			why = "offset out of order"
 		}
 		if why != "" {
-			return 0, &batch.BadError{Offset: s.base, Reason: fmt.Sprintf("record %d of %d: %s", count, s.count, why)}
+			return 0, 0, &batch.BadError{Offset: s.base, Reason: fmt.Sprintf("record %d of %d: %s", count, s.count, why)}
 		}
 		prev, at = s.base+rec.off, at+n
+		if o.To > 0 && prev >= o.To {
+			continue
+		}
+		hi = at
 		switch {
 		case prev < o.From:
 			lo = at
@@ -198,9 +207,9 @@ func (r *Recoder) drop(s *source, o Options) (lo int, err error) {
 		}
 	}
 	if count != s.count {
-		return 0, &batch.BadError{Offset: s.base, Reason: fmt.Sprintf("%d records in the payload, %d in the header", count, s.count)}
+		return 0, 0, &batch.BadError{Offset: s.base, Reason: fmt.Sprintf("%d records in the payload, %d in the header", count, s.count)}
 	}
-	return lo, nil
+	return lo, hi, nil
 }
 
 // cut builds batches within opts' limits from the records in plain[lo:hi]. A

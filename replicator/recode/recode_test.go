@@ -45,7 +45,7 @@ func model(rs []rec, o Options, logAppend bool, time int64) (want []rec, skipped
 		if logAppend {
 			r.time = time
 		}
-		if r.off < o.From {
+		if r.off < o.From || o.To > 0 && r.off >= o.To {
 			continue
 		}
 		if skipped < o.Skip {
@@ -82,6 +82,11 @@ func TestRecodeAgainstModel(t *testing.T) {
 			if rnd.IntN(2) == 0 {
 				o.Limit = 1500 + rnd.IntN(6000) // no record comes near 1500
 			}
+			next := s.last + 1
+			if rnd.IntN(3) == 0 {
+				o.To = max(1, base+rnd.Int64N(s.last-base+3))
+				next = min(next, o.To)
+			}
 			v := newBatch(t, rs, s)
 			in := bytes.Clone(v)
 			want, skipped := model(rs, o, s.attrs == 1<<3, s.maxTime)
@@ -89,7 +94,7 @@ func TestRecodeAgainstModel(t *testing.T) {
 			if err != nil || (len(outs) > 0) != (len(want) > 0) {
 				t.Fatalf("seed %d: %d outs, %v", seed, len(outs), err)
 			}
-			checkOuts(t, outs, want, codec, o.Limit, s.last+1)
+			checkOuts(t, outs, want, codec, o.Limit, next)
 			if r.Skipped() != skipped || !bytes.Equal(v, in) {
 				t.Fatalf("seed %d: skipped %d, want %d; or the input was written to", seed, r.Skipped(), skipped)
 			}

@@ -1,0 +1,127 @@
+package replicator_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafkatest"
+	"github.com/kferry/kferry/replicator/deadletter"
+)
+
+// What real brokers refuse: old records, null keys in a compacted topic, a record
+// that is too large. First the lanes stop, then the flow sets such records aside.
+func TestRealTargetRefuses(t *testing.T) {
+	source, target := kafkatest.Shared(t, kafkatest.Options{}), kafkatest.Shared(t, kafkatest.Options{Config: map[string]string{"num.io.threads": "4"}})
+	settings := map[string]map[string]string{
+		"refused-times": {"message.timestamp.before.max.ms": "3600000"},
+		"refused-keys":  {"cleanup.policy": "compact"},
+		"refused-size":  nil,
+	}
+	want, letters := map[string][]string{}, map[string][]string{}
+	cl := source.Client(t, "", kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	for topic, own := range settings {
+		source.CreateTopic(t, topic, 1, map[string]string{"max.message.bytes": "8388608"})
+		target.CreateTopic(t, topic, 1, own)
+		var rs []*kgo.Record
+		for i := range 1000 {
+			at := fmt.Sprint(topic, " ", i)
+			r := &kgo.Record{Topic: topic, Key: []byte(at), Value: []byte(at), Timestamp: time.Now()}
+			bad := i < 20 || i%250 == 99 || i == 999
+			switch {
+			case topic == "refused-size":
+				if bad = i == 500; bad {
+					r.Value = append([]byte(at), noise(3<<20)...)
+				}
+			case bad && topic == "refused-times":
+				r.Timestamp = time.Now().Add(-48 * time.Hour)
+			case bad:
+				r.Key = nil
+			}
+			if bad {
+				letters[topic] = append(letters[topic], fmt.Sprint(i))
+			} else {
+				want[topic] = append(want[topic], at)
+			}
+			rs = append(rs, r)
+		}
+		for chunk := range slices.Chunk(rs, 300) {
+			if err := cl.ProduceSync(t.Context(), chunk...).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cfg := &config.Config{
+		Clusters: map[string]config.Cluster{"old": source.Config("old", ""), "new": target.Config("new", "")},
+		Flows: []config.Flow{{
+			Name: "refused", Source: "old", Target: "new", Topics: []string{"refused-.*"}, Policy: "identity", RefreshInterval: time.Second,
+		}},
+		MemoryBudget: 64 << 20,
+	}
+	d, stop := start(t, cfg)
+	const hint = "on_refused: dead_letter"
+	reasoned(t, d, "refused-times", 0, "stopped", `target topic "refused-times"`, "source offset 0", "INVALID_TIMESTAMP", "raise message.timestamp.before.max.ms", hint)
+	reasoned(t, d, "refused-keys", 0, "stopped", `target topic "refused-keys"`, "source offset 0", "INVALID_RECORD", "null key", "cleanup.policy=compact", hint)
+	reasoned(t, d, "refused-size", 0, "stopped", `target topic "refused-size"`, "source offset 500", "raise max.message.bytes", hint)
+	stop()
+
+	cfg.Flows[0].OnRefused = "dead_letter"
+	d, stop = start(t, cfg)
+	for topic := range settings {
+		carried(t, d, source.Admin(t), topic)
+	}
+	stop()
+	for topic := range settings {
+		var got []string
+		for _, r := range readReal(t, target, topic) {
+			got = append(got, string(r.Value))
+		}
+		if !slices.Equal(got, want[topic]) {
+			t.Errorf("%s: %d records on the target, want %d, in order", topic, len(got), len(want[topic]))
+		}
+	}
+	got := map[string][]string{}
+	for _, r := range readReal(t, target, "kferry.refused.dead_letter") {
+		h := map[string]string{}
+		for _, x := range r.Headers {
+			h[x.Key] = string(x.Value)
+		}
+		topic, at := h[deadletter.HeaderTopic], h[deadletter.HeaderOffset]
+		got[topic] = append(got[topic], at)
+		if !bytes.HasPrefix(r.Value, []byte(topic+" "+at)) || h[deadletter.HeaderTargetTopic] != topic || h[deadletter.HeaderPartition] != "0" ||
+			!strings.Contains(h[deadletter.HeaderReason], ": ") || len(h[deadletter.HeaderTimestamp]) != 13 || (r.Key == nil) != (topic == "refused-keys") {
+			t.Errorf("dead letter of %s at %s: key %q, headers %v", topic, at, r.Key, h)
+		}
+	}
+	for topic, offs := range letters {
+		if !slices.Equal(got[topic], offs) {
+			t.Errorf("%s: dead letters %v, want %v", topic, got[topic], offs)
+		}
+	}
+}
+
+// readReal reads a topic of one partition to its end.
+func readReal(t *testing.T, c *kafkatest.Cluster, topic string) []*kgo.Record {
+	t.Helper()
+	ends, err := c.Admin(t).ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := ends.Lookup(topic, 0)
+	cl := c.Client(t, "", kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	var rs []*kgo.Record
+	for len(rs) == 0 || rs[len(rs)-1].Offset+1 < end.Offset {
+		fs := cl.PollFetches(t.Context())
+		if err := fs.Err(); err != nil {
+			t.Fatal(err)
+		}
+		rs = append(rs, fs.Records()...)
+	}
+	return rs
+}
