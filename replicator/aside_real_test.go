@@ -5,13 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/kafkatest"
+	"github.com/kferry/kferry/replicator"
 	"github.com/kferry/kferry/replicator/deadletter"
 )
 
@@ -104,6 +110,40 @@ func TestRealTargetRefuses(t *testing.T) {
 			t.Errorf("%s: dead letters %v, want %v", topic, got[topic], offs)
 		}
 	}
+}
+
+// throttles counts how often a broker asked us to slow down.
+type throttles struct{ n atomic.Int64 }
+
+func (h *throttles) OnBrokerThrottle(kgo.BrokerMetadata, time.Duration, bool) { h.n.Add(1) }
+
+// A quota of the target is no refusal: the lane goes on, slowly.
+func TestRealQuota(t *testing.T) {
+	source, target := kafkatest.Shared(t, kafkatest.Options{}), kafkatest.Shared(t, kafkatest.Options{Config: map[string]string{"num.io.threads": "4"}})
+	source.CreateTopic(t, "quota", 1, nil)
+	generate(t, source, "", datagen.Options{Topic: "quota", Records: 3000, Codec: "none", Size: 1000})
+	slow := "slow"
+	q := kadm.AlterClientQuotaEntry{
+		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &slow}}, Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 200_000}},
+	}
+	if rs, err := target.Admin(t).AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{q}); err != nil || rs[0].Err != nil {
+		t.Fatal(err, rs)
+	}
+	to := target.Config("new", "")
+	to.ClientID = slow
+	cfg := &config.Config{
+		Clusters:     map[string]config.Cluster{"old": source.Config("old", ""), "new": to},
+		Flows:        []config.Flow{{Name: "quota", Source: "old", Target: "new", Topics: []string{"quota"}, Policy: "identity", RefreshInterval: time.Second}},
+		MemoryBudget: 64 << 20,
+	}
+	var h throttles
+	d, stop := startWith(t, cfg, replicator.Options{ClusterOptions: func(string) kafka.Options { return kafka.Options{Hooks: []kgo.Hook{&h}} }})
+	carried(t, d, source.Admin(t), "quota")
+	stop()
+	if h.n.Load() == 0 {
+		t.Error("the target did not throttle; this test is about that")
+	}
+	same(t, pairOf{source, target}, check.Options{Topic: "quota"})
 }
 
 // readReal reads a topic of one partition to its end.
