@@ -37,15 +37,11 @@ func newTxnWriter(ctx context.Context, c *kafka.Cluster, o Options) (*txnWriter,
 	}
 	// Two runs at the same time must not fence each other, so the id is of this run alone.
 	id := "kferry-datagen-" + strconv.FormatUint(rand.Uint64(), 36)
-	opts := append(c.Client().Opts(),
-		kgo.TransactionalID(id),
-		kgo.ProducerBatchCompression(codec),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-	)
+	opts := []kgo.Opt{kgo.TransactionalID(id), kgo.ProducerBatchCompression(codec), kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	if o.Batch > 0 {
 		opts = append(opts, kgo.ManualFlushing(), kgo.MaxBufferedRecords(max(o.Batch, o.TxnRecords))) // flush alone cuts batches
 	}
-	cl, err := kgo.NewClient(opts...)
+	cl, err := c.NewClient(opts...)
 	if err != nil {
 		return nil, err
 	}
