@@ -46,11 +46,11 @@ func carryCodec(t *testing.T, p *pair, codec datagen.Codec, records int64) {
 	flowOf(s)["topics"] = []string{topic}
 	f := p.run(s)
 	p.arrived(f, topic, before)
-	t.Logf("%d records in %v, %d/s, start of the process included", before, time.Since(f.began).Round(time.Millisecond), rate(before, f.began))
+	t.Logf("%d records in %v, %d/s, start of the process included", before, time.Since(f.Began).Round(time.Millisecond), rate(before, f.Began))
 
 	o.Records, o.Seed = records-before, 2
 	p.generate(t.Context(), o)
 	p.arrived(f, topic, records)
-	f.stop()
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -20,7 +21,7 @@ import (
 // per key no going back but where kferry was killed.
 func TestCompacted(t *testing.T) {
 	const partitions, kills = 2, 3
-	p, rng := newPair(t, kafkatest.V4), random(t)
+	p, rng := newPair(t, kafkatest.V4), ferrytest.Random(t)
 	topic := p.topic("states")
 	p.source.CreateTopic(t, topic, partitions, map[string]string{
 		"cleanup.policy": "compact", "segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "min.compaction.lag.ms": "0",
@@ -32,7 +33,7 @@ func TestCompacted(t *testing.T) {
 		w.write(t.Context())
 	}
 	records, offsets := 0, int64(0)
-	eventually(t, patience, "gaps in the source", func() (bool, string) {
+	ferrytest.Eventually(t, ferrytest.Patience, "gaps in the source", func() (bool, string) {
 		w.write(t.Context()) // only a segment that is closed can be cleaned, and only a write closes it
 		records, offsets = 0, offsetsHeld(t, p.source, topic)
 		readAll(t, p.source, topic, func(*kgo.Record) { records++ })
@@ -40,7 +41,7 @@ func TestCompacted(t *testing.T) {
 	})
 	t.Logf("the cleaner has left %d records in %d offsets", records, offsets)
 
-	changes := inBackground(t, func(ctx context.Context) (int64, error) {
+	changes := ferrytest.InBackground(t, func(ctx context.Context) (int64, error) {
 		for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil && w.err == nil; <-tick.C {
 			w.write(context.WithoutCancel(ctx))
 		}
@@ -48,21 +49,21 @@ func TestCompacted(t *testing.T) {
 	})
 	for range kills {
 		f := p.run(p.settings())
-		f.carries()
+		f.Carries()
 		time.Sleep(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
-		f.kill()
+		f.Kill()
 	}
 	f := p.run(p.settings())
-	f.carries()
-	t.Logf("%d changes in all", changes.stop(t))
+	f.Carries()
+	t.Logf("%d changes in all", changes.Stop(t))
 	var want, got map[string]int64
-	eventually(t, patience, "the last value of each key on the target", func() (bool, string) {
+	ferrytest.Eventually(t, ferrytest.Patience, "the last value of each key on the target", func() (bool, string) {
 		want, _ = lastValues(t, p.source, topic)
 		got, _ = lastValues(t, p.target, topic)
 		return maps.Equal(want, got), fmt.Sprintf("%d keys on the source, %d on the target", len(want), len(got))
 	})
-	again := f.metric("kferry_possible_duplicates_total")
-	f.stop()
+	again := f.Metric("kferry_possible_duplicates_total")
+	f.Stop()
 	_, back := lastValues(t, p.target, topic)
 	t.Logf("%d keys agree; %v steps back by partition after %d kills; the last kferry may have sent %.0f records twice", len(want), back, kills, again)
 	for n, steps := range back {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -23,7 +24,7 @@ func TestGrowth(t *testing.T) {
 	s := p.settings()
 	delete(flowOf(s), "refresh_interval")
 	f := p.run(s)
-	f.carries()
+	f.Carries()
 
 	grown := p.topic("grown")
 	topics := map[string]int64{grown: 0}
@@ -42,9 +43,9 @@ func TestGrowth(t *testing.T) {
 		})
 		topics[grown]++
 	}
-	p.arrived(f, busy, load.stop(t))
-	f.quiet(`level=ERROR`)
-	f.stop()
+	p.arrived(f, busy, load.Stop(t))
+	f.Quiet(`level=ERROR`)
+	f.Stop()
 	p.same(check.Options{Topic: busy})
 	for topic, records := range topics {
 		if r := p.same(check.Options{Topic: topic}); r.Total().Source != records {
@@ -55,17 +56,17 @@ func TestGrowth(t *testing.T) {
 
 // appears makes something new on the source, puts a record into it, which is its last partition, and wants to see the
 // record on the target soon.
-func (p *pair) appears(f *ferry, topic string, create func()) {
+func (p *pair) appears(f *ferrytest.Ferry, topic string, create func()) {
 	p.t.Helper()
 	begin := time.Now()
 	create()
 	partition := p.lastPartition(topic)
 	p.put(topic, partition, 1, 100)
 	admin := p.target.Admin(p.t)
-	eventually(p.t, patience, "a record of "+topic, func() (bool, string) {
+	ferrytest.Eventually(p.t, ferrytest.Patience, "a record of "+topic, func() (bool, string) {
 		ends, err := admin.ListEndOffsets(p.t.Context(), topic)
 		end, ok := ends.Lookup(topic, partition)
-		return ok && end.Offset > 0, fmt.Sprint(end, err, f.running())
+		return ok && end.Offset > 0, fmt.Sprint(end, err, f.Running())
 	})
 	took := time.Since(begin).Round(10 * time.Millisecond)
 	p.t.Logf("%s, partition %d: carried after %v", topic, partition, took)
@@ -77,7 +78,7 @@ func (p *pair) appears(f *ferry, topic string, create func()) {
 // lastPartition waits until every partition of a source topic has a leader.
 func (p *pair) lastPartition(topic string) (last int32) {
 	p.t.Helper()
-	eventually(p.t, patience, "leaders of "+topic, func() (bool, string) {
+	ferrytest.Eventually(p.t, ferrytest.Patience, "leaders of "+topic, func() (bool, string) {
 		ts, err := p.source.Admin(p.t).ListTopics(p.t.Context(), topic)
 		last = int32(len(ts[topic].Partitions)) - 1
 		for _, d := range ts[topic].Partitions {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -33,9 +34,9 @@ func TestKilled(t *testing.T) {
 
 func (k killing) run(t *testing.T) {
 	const partitions = 6
-	p, rng := newPair(t, k.version), random(t)
+	p, rng := newPair(t, k.version), ferrytest.Random(t)
 	var topics []string
-	var writers, intruders []*live
+	var writers, intruders []*ferrytest.Live
 	before := map[string]int64{}
 	for _, c := range codecs {
 		topic := p.topic(string(c.codec))
@@ -55,10 +56,10 @@ func (k killing) run(t *testing.T) {
 	f := p.run(p.settings())
 	all := int64(0)
 	for i, topic := range topics {
-		want, others := before[topic]+writers[i].stop(t), int64(0)
+		want, others := before[topic]+writers[i].Stop(t), int64(0)
 		all += want
 		if k.foreign {
-			others = intruders[i].stop(t)
+			others = intruders[i].Stop(t)
 		}
 		p.arrived(f, topic, want+others)
 		defer func() {
@@ -68,7 +69,7 @@ func (k killing) run(t *testing.T) {
 			}
 		}()
 	}
-	f.stop()
+	f.Stop()
 	t.Logf("%d records", all)
 }
 
@@ -79,16 +80,16 @@ func (k killing) killAgainAndAgain(t *testing.T, p *pair, rng *rand.Rand) {
 		f := p.run(p.settings())
 		moment := time.Duration(rng.Int64N(int64(1500 * time.Millisecond)))
 		if i%4 != 3 {
-			f.carries()
+			f.Carries()
 		}
 		time.Sleep(moment) // the moment is the point, nothing is waited for
 		var records, again float64
-		if code, body, err := f.get("/metrics"); err == nil && code == http.StatusOK {
-			records, again = sample(body, "kferry_records_total"), sample(body, "kferry_duplicates_avoided_total")
+		if code, body, err := f.Get("/metrics"); err == nil && code == http.StatusOK {
+			records, again = ferrytest.Sample(body, "kferry_records_total"), ferrytest.Sample(body, "kferry_duplicates_avoided_total")
 		}
-		f.kill()
+		f.Kill()
 		t.Logf("kill %d: %v after its start; it had carried %.0f records and found %.0f on the target", i+1,
-			time.Since(f.began).Round(time.Millisecond), records, again)
+			time.Since(f.Began).Round(time.Millisecond), records, again)
 		carried, avoided = carried+records, avoided+again
 	}
 	if carried == 0 || avoided == 0 {

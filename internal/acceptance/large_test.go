@@ -29,7 +29,7 @@ func TestLargeRecord(t *testing.T) {
 	p.put(topic, 0, 100, 1000)
 	f := p.run(p.settings())
 	p.arrived(f, topic, 201)
-	f.stop()
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }
 
@@ -49,14 +49,14 @@ func TestLargeRecordRefused(t *testing.T) {
 	p.put(other, 0, 100, 1000)
 
 	f := p.run(p.settings())
-	f.says(`lane stopped.*topic=` + topic + ` partition=0.*raise max\.message\.bytes`)
-	f.lanes("stopped", 1)
+	f.Says(`lane stopped.*topic=` + topic + ` partition=0.*raise max\.message\.bytes`)
+	f.Lanes("stopped", 1)
 	p.arrived(f, topic, 200) // what comes before the large record, and all of the other partition
 	p.put(topic, 1, 100, 1000)
 	p.put(other, 0, 100, 1000)
 	p.arrived(f, topic, 300)
 	p.arrived(f, other, 200)
-	f.lanes("stopped", 1)
+	f.Lanes("stopped", 1)
 
 	raised := time.Now()
 	limit := largeLimit
@@ -66,9 +66,9 @@ func TestLargeRecordRefused(t *testing.T) {
 	}
 	p.arrived(f, topic, 401)
 	t.Logf("the lane went on %v after the limit was raised", time.Since(raised).Round(100*time.Millisecond))
-	f.says(`lane goes on.*topic=` + topic)
-	f.lanes("stopped", 0)
-	f.stop()
+	f.Says(`lane goes on.*topic=` + topic)
+	f.Lanes("stopped", 0)
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 	p.same(check.Options{Topic: other})
 }

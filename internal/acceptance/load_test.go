@@ -4,13 +4,13 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
@@ -34,43 +34,9 @@ func (p *pair) written(ctx context.Context, o datagen.Options) (datagen.Stats, e
 	return datagen.Run(ctx, cl, o)
 }
 
-// live is writing that goes on beside a test.
-type live struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	wrote  int64 // records; read only after done
-	err    error
-}
-
-// inBackground runs write until stop is called, at the latest at the end of the test.
-func inBackground(t testing.TB, write func(ctx context.Context) (int64, error)) *live {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &live{cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(l.done)
-		l.wrote, l.err = write(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-l.done
-	})
-	return l
-}
-
-// stop ends the writing and returns how many records were written.
-func (l *live) stop(t testing.TB) int64 {
-	t.Helper()
-	l.cancel()
-	<-l.done
-	if l.err != nil {
-		t.Fatalf("the writing beside the test failed: %v", l.err)
-	}
-	return l.wrote
-}
-
 // keepWriting writes to the source beside the test.
-func (p *pair) keepWriting(o datagen.Options) *live {
-	return inBackground(p.t, func(ctx context.Context) (int64, error) {
+func (p *pair) keepWriting(o datagen.Options) *ferrytest.Live {
+	return ferrytest.InBackground(p.t, func(ctx context.Context) (int64, error) {
 		st, err := p.written(ctx, o)
 		return st.Records, err
 	})
@@ -90,10 +56,10 @@ func foreign(r *kgo.Record) bool {
 
 // intrude writes to a topic of the target beside the test, as somebody who is not kferry: a few records at a time, to
 // any of the partitions.
-func (p *pair) intrude(topic string, partitions int32) *live {
+func (p *pair) intrude(topic string, partitions int32) *ferrytest.Live {
 	p.t.Helper()
 	cl := p.target.Client(p.t, kafkatest.AdminUser, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	return inBackground(p.t, func(ctx context.Context) (n int64, err error) {
+	return ferrytest.InBackground(p.t, func(ctx context.Context) (n int64, err error) {
 		for tick := time.NewTicker(5 * time.Millisecond); ; n++ {
 			select {
 			case <-ctx.Done():
@@ -112,19 +78,19 @@ func (p *pair) intrude(topic string, partitions int32) *live {
 }
 
 // arrived waits until a topic of the target holds so many records. f must live as long.
-func (p *pair) arrived(f *ferry, topic string, records int64) {
+func (p *pair) arrived(f *ferrytest.Ferry, topic string, records int64) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), longer())
 	defer cancel()
 	go func() {
 		select {
-		case <-f.done:
+		case <-f.Done:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	if _, err := check.WaitCaughtUp(ctx, p.conn(p.target), topic, check.WaitOptions{Records: records}); err != nil {
-		p.t.Fatalf("kferry running: %v; %v", f.running(), err)
+		p.t.Fatalf("kferry running: %v; %v", f.Running(), err)
 	}
 }
 

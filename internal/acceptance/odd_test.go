@@ -10,13 +10,14 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
 // Three producers write transactions to the same partitions, and abort three of ten; another writes without. kferry is
 // killed twice meanwhile. The target gets what was committed, and nothing of what was not, not even hidden.
 func TestTransactions(t *testing.T) {
-	p, rng := newPair(t, kafkatest.V4), random(t)
+	p, rng := newPair(t, kafkatest.V4), ferrytest.Random(t)
 	topic, records := p.topic("orders"), size(8_000, 100_000)
 	p.source.CreateTopic(t, topic, 3, nil)
 	total := make([]datagen.Stats, 4)
@@ -32,9 +33,9 @@ func TestTransactions(t *testing.T) {
 	kills := func() {
 		for range 2 {
 			f := p.run(p.settings())
-			f.carries()
+			f.Carries()
 			time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
-			f.kill()
+			f.Kill()
 		}
 	}
 	together(
@@ -56,7 +57,7 @@ func TestTransactions(t *testing.T) {
 
 	f := p.run(p.settings())
 	p.arrived(f, topic, committed)
-	f.stop()
+	f.Stop()
 	// Reading the target uncommitted would show aborted records as extra ones, so both views must agree.
 	p.same(check.Options{Topic: topic, IsolationReadCommitted: true})
 	if n := offsetsHeld(t, p.target, topic); n != committed {
@@ -91,8 +92,8 @@ func TestLogAppendTime(t *testing.T) {
 	for _, topic := range topics {
 		p.arrived(f, topic, size(10_000, 100_000))
 	}
-	t.Logf("%.0f batches were built anew", f.metric("kferry_batches_total", `path="recoded"`))
-	f.stop()
+	t.Logf("%.0f batches were built anew", f.Metric("kferry_batches_total", `path="recoded"`))
+	f.Stop()
 	for _, topic := range topics {
 		p.same(check.Options{Topic: topic})
 		readAll(t, p.source, topic, func(r *kgo.Record) {
@@ -115,15 +116,15 @@ func TestOneRecordBatches(t *testing.T) {
 	f := p.run(p.settings())
 	p.arrived(f, plain, amounts[plain])
 	p.arrived(f, packed, amounts[packed])
-	t.Logf("%d records in %v, start of the process included", amounts[plain]+amounts[packed], time.Since(f.began).Round(time.Millisecond))
+	t.Logf("%d records in %v, start of the process included", amounts[plain]+amounts[packed], time.Since(f.Began).Round(time.Millisecond))
 	for _, path := range []string{"whole", "merged", "recoded"} {
-		n := f.metric("kferry_batches_total", fmt.Sprintf("path=%q", path))
+		n := f.Metric("kferry_batches_total", fmt.Sprintf("path=%q", path))
 		t.Logf("%.0f batches %s", n, path)
 		if path == "merged" && n == 0 {
 			t.Error("no batches were joined")
 		}
 	}
-	f.stop()
+	f.Stop()
 	p.same(check.Options{Topic: plain})
 	p.same(check.Options{Topic: packed})
 }
@@ -131,7 +132,7 @@ func TestOneRecordBatches(t *testing.T) {
 // readAll calls each with every record that a topic holds now, in order within a partition, aborted ones included.
 func readAll(t testing.TB, c *kafkatest.Cluster, topic string, each func(*kgo.Record)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), ferrytest.Patience)
 	defer cancel()
 	ends, err := c.Admin(t).ListEndOffsets(ctx, topic)
 	if err != nil || ends.Error() != nil {

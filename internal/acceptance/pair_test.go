@@ -17,6 +17,7 @@ import (
 
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -148,7 +149,7 @@ func at(s tree, path ...string) tree {
 func flowOf(s tree) tree { return s["flows"].([]tree)[0] }
 
 // run starts "kferry run" with a configuration.
-func (p *pair) run(s tree) *ferry {
+func (p *pair) run(s tree) *ferrytest.Ferry {
 	p.t.Helper()
 	dir := p.t.TempDir()
 	text, err := yaml.Marshal(s)
@@ -161,7 +162,7 @@ func (p *pair) run(s tree) *ferry {
 			p.t.Fatal(err)
 		}
 	}
-	return launch(p.t, binary(p.t, p.source.Dir()), environ("OLD_PASSWORD="+readerSecret),
+	return ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ("OLD_PASSWORD="+readerSecret),
 		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", file})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -36,21 +37,21 @@ func TestBadInputUnreachable(t *testing.T) {
 	at(s, "clusters", "old")["bootstrap_servers"] = []string{addr}
 
 	unlucky, lucky := p.run(s), p.run(s)
-	for _, f := range []*ferry{unlucky, lucky} {
-		f.says(`cluster unreachable, trying on.*at=old.*` + regexp.QuoteMeta(addr) + `.*nothing listens`)
-		if code, body, err := f.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `cluster "old"`) {
+	for _, f := range []*ferrytest.Ferry{unlucky, lucky} {
+		f.Says(`cluster unreachable, trying on.*at=old.*` + regexp.QuoteMeta(addr) + `.*nothing listens`)
+		if code, body, err := f.Get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `cluster "old"`) {
 			t.Errorf("/readyz: %d %q %v: want 503 and the name of the cluster", code, body, err)
 		}
-		if code, body, err := f.get("/healthz"); code != http.StatusOK {
+		if code, body, err := f.Get("/healthz"); code != http.StatusOK {
 			t.Errorf("/healthz: %d %q %v", code, body, err)
 		}
 	}
-	unlucky.stop()
+	unlucky.Stop()
 	forward(t, addr, p.source.Bootstrap()[0])
-	lucky.says(`recovered.*at=old`)
-	lucky.ready()
+	lucky.Says(`recovered.*at=old`)
+	lucky.Ready()
 	p.arrived(lucky, topic, 10)
-	lucky.stop()
+	lucky.Stop()
 }
 
 // forward hands connections to addr on to a broker.
@@ -88,9 +89,9 @@ func TestBadInputNothingMatches(t *testing.T) {
 	s := p.settings()
 	flowOf(s)["topics"] = []string{"no-such-topic-[0-9]+"}
 	f := p.run(s)
-	f.says(`level=WARN.*no topic on the source matches.*no-such-topic`)
-	f.ready()
-	f.stop()
+	f.Says(`level=WARN.*no topic on the source matches.*no-such-topic`)
+	f.Ready()
+	f.Stop()
 }
 
 // The target does not let us make topics: the lanes say what to do, and go on when somebody has done it.
@@ -104,15 +105,15 @@ func TestBadInputNoCreate(t *testing.T) {
 	p.source.CreateTopic(t, topic, 3, nil)
 	p.generate(t.Context(), datagen.Options{Topic: topic, Records: 1000})
 	f := p.run(p.settings())
-	f.says(`lane stopped.*topic=` + topic + `.*make it by hand with 3 partitions, or allow our user to \(Create`)
-	f.lanes("stopped", 3)
+	f.Says(`lane stopped.*topic=` + topic + `.*make it by hand with 3 partitions, or allow our user to \(Create`)
+	f.Lanes("stopped", 3)
 
 	p.target.CreateTopic(t, topic, 3, nil)
 	made := time.Now()
 	p.arrived(f, topic, 1000)
 	t.Logf("carried %v after the topic was made", time.Since(made).Round(100*time.Millisecond))
-	f.lanes("running", 3)
-	f.stop()
+	f.Lanes("running", 3)
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }
 
@@ -131,11 +132,11 @@ func TestBadInputFewerPartitions(t *testing.T) {
 	}
 	f := p.run(p.settings())
 	for _, n := range []string{"2", "3"} {
-		f.says(`lane stopped.*topic=` + topic + ` partition=` + n + `.*cannot add partitions to topic.*Alter`)
+		f.Says(`lane stopped.*topic=` + topic + ` partition=` + n + `.*cannot add partitions to topic.*Alter`)
 	}
-	f.lanes("stopped", 2)
+	f.Lanes("stopped", 2)
 	p.arrived(f, topic, 100)
-	f.lanes("running", 2)
+	f.Lanes("running", 2)
 
 	if _, err := p.target.Admin(t).UpdatePartitions(t.Context(), 4, topic); err != nil {
 		t.Fatal(err)
@@ -143,13 +144,13 @@ func TestBadInputFewerPartitions(t *testing.T) {
 	made := time.Now()
 	p.arrived(f, topic, 200)
 	t.Logf("carried %v after the partitions were added", time.Since(made).Round(100*time.Millisecond))
-	f.stop()
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }
 
 // SIGTERM while much is under way: kferry ends well, and the next one carries the rest.
 func TestStopDuringLoad(t *testing.T) {
-	p, rng := newPair(t, kafkatest.V4), random(t)
+	p, rng := newPair(t, kafkatest.V4), ferrytest.Random(t)
 	topic := p.topic("orders")
 	p.source.CreateTopic(t, topic, 6, nil)
 	o := datagen.Options{Topic: topic, Codec: datagen.None, Size: 1024, Records: size(150_000, 1_000_000)}
@@ -158,20 +159,20 @@ func TestStopDuringLoad(t *testing.T) {
 	load := p.keepWriting(o)
 	for i := range 3 {
 		f := p.run(p.settings())
-		f.carries()
+		f.Carries()
 		time.Sleep(time.Duration(rng.Int64N(int64(time.Second)))) // so that each stop is at another stage
 		begin := time.Now()
-		f.stop()
-		f.says(`stopped, progress stored`)
-		f.quiet(`level=(WARN|ERROR).*(drain|without waiting)`)
+		f.Stop()
+		f.Says(`stopped, progress stored`)
+		f.Quiet(`level=(WARN|ERROR).*(drain|without waiting)`)
 		t.Logf("stop %d took %v; the target holds %d of %d offsets", i+1, time.Since(begin).Round(time.Millisecond),
 			offsetsHeld(t, p.target, topic), offsetsHeld(t, p.source, topic))
 	}
 	f := p.run(p.settings())
-	p.arrived(f, topic, before+load.stop(t))
-	if n := f.metric("kferry_duplicates_avoided_total"); n != 0 {
+	p.arrived(f, topic, before+load.Stop(t))
+	if n := f.Metric("kferry_duplicates_avoided_total"); n != 0 {
 		t.Errorf("%v records had to be found on the target although every stop was clean", n)
 	}
-	f.stop()
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }

@@ -6,7 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
+)
+
+// The exit codes of a kferry that gives up, as "kferry help exit-codes" lists them.
+const (
+	exitFailure = 1
+	exitConfig  = 3
+	exitConnect = 4
 )
 
 // wrongSecret is no user's password.
@@ -65,7 +73,7 @@ func TestBadInput(t *testing.T) {
 			p := &pair{t: t, name: p.name, source: p.source, target: p.target}
 			s := p.settings()
 			c.spoil(s)
-			p.run(s).refuses(c.code, c.says...)
+			refuses(t, p.run(s), c.code, c.says...)
 		})
 	}
 }
@@ -82,21 +90,21 @@ func TestBadInputMechanismNotOffered(t *testing.T) {
 	delete(old, "tls")
 	at(old, "sasl")["mechanism"] = "PLAIN"
 	at(s, "clusters")["old"] = old
-	p.run(s).refuses(exitConnect, `cluster "old"`, `PLAIN`, `SCRAM-SHA-512`, `sasl\.mechanism`)
+	refuses(t, p.run(s), exitConnect, `cluster "old"`, `PLAIN`, `SCRAM-SHA-512`, `sasl\.mechanism`)
 }
 
 // refuses wants kferry to end with code, and to print what all patterns match.
-func (f *ferry) refuses(code int, patterns ...string) {
-	f.t.Helper()
-	f.exit(code)
-	text := f.out.String()
+func refuses(t testing.TB, f *ferrytest.Ferry, code int, patterns ...string) {
+	t.Helper()
+	f.Exit(code)
+	text := f.Output()
 	for _, pattern := range patterns {
 		if !regexp.MustCompile(pattern).MatchString(text) {
-			f.t.Errorf("the output does not match %s", pattern)
+			t.Errorf("the output does not match %s", pattern)
 		}
 	}
 	if n := strings.Count(text, "\n"); n > 12 {
-		f.t.Errorf("%d lines of output, want a message", n)
+		t.Errorf("%d lines of output, want a message", n)
 	}
-	f.t.Logf("exit code %d\n%s", f.code, text)
+	t.Logf("exit code %d\n%s", f.Code, text)
 }

@@ -54,19 +54,19 @@ func TestLeastRights(t *testing.T) {
 	p.source.CreateTopic(t, topic, 2, nil)
 	load := p.keepWriting(datagen.Options{Topic: topic, Rate: 2_000, Codec: datagen.Zstd})
 	killed := p.run(p.settings())
-	killed.carries()
-	killed.kill()
+	killed.Carries()
+	killed.Kill()
 	if _, err := p.source.Admin(t).UpdatePartitions(t.Context(), 3, topic); err != nil {
 		t.Fatal(err)
 	}
 	p.put(topic, p.lastPartition(topic), 10, 100)
-	written := load.stop(t) + 10
+	written := load.Stop(t) + 10
 	before := everything(t, p.source)
 
 	f := p.run(p.settings())
 	p.arrived(f, topic, written)
-	f.lanes("running", 3)
-	f.stop()
+	f.Lanes("running", 3)
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 	if after := everything(t, p.source); !slices.Equal(before, after) {
 		t.Errorf("the source has changed:\nbefore %v\nafter  %v", before, after)
@@ -151,8 +151,8 @@ func TestMissingRight(t *testing.T) {
 			p.source.CreateTopic(t, p.topic("orders"), 1, nil)
 			p.put(p.topic("orders"), 0, 1, 100)
 			f := p.run(p.settings())
-			f.says(c.says)
-			f.stop()
+			f.Says(c.says)
+			f.Stop()
 		})
 	}
 }
@@ -168,12 +168,12 @@ func TestMissingRightToReadBack(t *testing.T) {
 	p.source.CreateTopic(t, topic, 1, nil)
 	load := p.keepWriting(datagen.Options{Topic: topic, Rate: 1_000})
 	killed := p.run(p.settings())
-	killed.carries()
-	killed.kill()
+	killed.Carries()
+	killed.Kill()
 	f := p.run(p.settings())
-	f.says(`reading back the end of target topic.*not allowed`)
+	f.Says(`reading back the end of target topic.*not allowed`)
 	p.target.Allow(t, writer, p.acls(p.name+".", kadm.OpRead))
-	p.arrived(f, topic, load.stop(t))
-	f.stop()
+	p.arrived(f, topic, load.Stop(t))
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -38,7 +39,7 @@ func alter(t testing.TB, c *kafkatest.Cluster, topic string, settings ...string)
 // wantSettings waits until a topic has these settings of its own and no others.
 func wantSettings(t testing.TB, c *kafkatest.Cluster, topic string, want map[string]string) {
 	t.Helper()
-	eventually(t, patience, "settings of "+topic, func() (bool, string) {
+	ferrytest.Eventually(t, ferrytest.Patience, "settings of "+topic, func() (bool, string) {
 		rs, err := c.Admin(t).DescribeTopicConfigs(t.Context(), topic)
 		if err != nil {
 			return false, err.Error()
@@ -66,18 +67,18 @@ func TestSettingsInStep(t *testing.T) {
 	})
 	load := p.keepWriting(datagen.Options{Topic: topic, Rate: 500})
 	f := p.run(p.settings())
-	f.carries()
+	f.Carries()
 	wantSettings(t, p.target, topic, map[string]string{"retention.ms": "86400000", "segment.bytes": "20000000", "max.message.bytes": "3000000"})
 	alter(t, p.target, topic, "retention.ms=172800000", "flush.messages=1000")
 	alter(t, p.source, topic, "segment.bytes", "max.message.bytes=2000000", "delete.retention.ms=1000")
 	wantSettings(t, p.target, topic, map[string]string{
 		"retention.ms": "86400000", "delete.retention.ms": "1000", "max.message.bytes": "3000000", "flush.messages": "1000",
 	})
-	f.says(`target topic .* has the source's settings again: delete.retention.ms 86400000 -> 1000, ` +
+	f.Says(`target topic .* has the source's settings again: delete.retention.ms 86400000 -> 1000, ` +
 		`retention.ms 172800000 -> 86400000 \(it was changed on the target.*\), segment.bytes 20000000 -> default`)
-	p.arrived(f, topic, load.stop(t))
-	f.quiet(`level=(WARN|ERROR)`)
-	f.stop()
+	p.arrived(f, topic, load.Stop(t))
+	f.Quiet(`level=(WARN|ERROR)`)
+	f.Stop()
 	p.same(check.Options{Topic: topic})
 }
 
@@ -98,21 +99,21 @@ func TestWalledSource(t *testing.T) {
 	p.source.CreateTopic(t, p.topic("others.orders"), 1, nil)
 	load := p.keepWriting(datagen.Options{Topic: topic, Rate: 2_000, Codec: datagen.Zstd})
 	f := p.run(p.settings())
-	f.carries()
+	f.Carries()
 	if _, err := p.source.Admin(t).UpdatePartitions(t.Context(), 3, topic); err != nil {
 		t.Fatal(err)
 	}
 	p.put(topic, p.lastPartition(topic), 10, 100)
-	p.arrived(f, topic, load.stop(t)+10)
-	f.lanes("running", 3)
-	f.says(`may not read the settings of topics on .*grant DescribeConfigs`)
+	p.arrived(f, topic, load.Stop(t)+10)
+	f.Lanes("running", 3)
+	f.Says(`may not read the settings of topics on .*grant DescribeConfigs`)
 	wantSettings(t, p.target, topic, map[string]string{})
 
 	p.source.Allow(t, reader, p.acls(mine, kadm.OpDescribeConfigs))
 	wantSettings(t, p.target, topic, map[string]string{"retention.ms": "86400000"})
-	f.says(`settings of topics on .* can be read again`)
-	f.stop()
-	f.quiet(`level=ERROR`)
+	f.Says(`settings of topics on .* can be read again`)
+	f.Stop()
+	f.Quiet(`level=ERROR`)
 	if said := regexp.MustCompile(`DescribeConfigs`).FindAllString(f.out.String(), -1); len(said) != 1 {
 		t.Errorf("the missing right was said %d times", len(said))
 	}

@@ -42,6 +42,8 @@ var levels = map[string]int{
 	"internal/datagen":       2,
 	"internal/kafkatest":     2,
 	"internal/check":         2,
+	"internal/faults":        2,
+	"internal/ferrytest":     2,
 	"internal/kafka/wirelog": 0,
 
 	"replicator":       3,
@@ -91,7 +93,7 @@ var bans = []ban{
 	{[]string{"internal/web"}, []string{module}, "the web server sees an interface, not the daemon"},
 	{
 		[]string{"offsets", "config", "replicator", "internal/kafka", "internal/datagen", "internal/web", "internal/migrate", "cmd"},
-		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", "testing", "github.com/stretchr/testify"},
+		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", "testing", "github.com/stretchr/testify"},
 		"it is for tests and the bench; the product must not carry it",
 	},
 }
@@ -219,8 +221,9 @@ func TestBatchIsStandardLibraryOnly(t *testing.T) {
 // so that everything else runs in a test as it runs in a container.
 func TestOneReaderOfTheEnvironment(t *testing.T) {
 	banned := []string{"Args", "Environ", "Getenv", "LookupEnv", "ExpandEnv", "Exit"}
+	ofTests := []string{"internal/kafkatest", "internal/ferrytest"}
 	for _, s := range sources(t) {
-		if s.name == "cmd/kferry/main.go" || below(s.pkg, "bench") || s.pkg == "internal/kafkatest" {
+		if s.name == "cmd/kferry/main.go" || below(s.pkg, "bench") || slices.Contains(ofTests, s.pkg) {
 			continue
 		}
 		for _, use := range uses(s.file, "os") {
