@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/faults"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/kafkatest"
 	"github.com/kferry/kferry/replicator"
@@ -21,41 +21,21 @@ import (
 // mark stands in every record's value, and nowhere else on the wire.
 var mark = bytes.Repeat([]byte("undamaged "), 20)
 
-// flipper is a network that turns over one bit of every nth piece of payload
-// that passes, at most a number of times.
-type flipper struct {
-	every      int64
-	seen, left atomic.Int64
-}
-
-func (f *flipper) damage(p []byte) {
-	at := bytes.Index(p, mark)
-	if at < 0 || f.seen.Add(1)%f.every != 0 || f.left.Add(-1) < 0 {
-		return
-	}
-	p[at+len(mark)/2] ^= 0x10
-}
-
-func (f *flipper) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, addr)
-	return flippingConn{c, f}, err
-}
-
+// flippingConn has a flipper in both directions.
 type flippingConn struct {
 	net.Conn
-	f *flipper
+	f *faults.Flipper
 }
 
 func (c flippingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.f.damage(p[:n])
+	c.f.Spoil(p[:n])
 	return n, err
 }
 
 func (c flippingConn) Write(p []byte) (int, error) {
 	p = bytes.Clone(p)
-	c.f.damage(p)
+	c.f.Spoil(p)
 	return c.Conn.Write(p)
 }
 
@@ -80,8 +60,12 @@ func TestFlippedBits(t *testing.T) {
 			if err := cl.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			f := &flipper{every: 7}
-			f.left.Store(12)
+			f := &faults.Flipper{Mark: mark, Every: 7, Most: 12}
+			dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+				var d net.Dialer
+				c, err := d.DialContext(ctx, network, addr)
+				return flippingConn{c, f}, err
+			}
 			cfg := &config.Config{
 				Clusters: map[string]config.Cluster{"old": source.Config("old", ""), "new": target.Config("new", "")},
 				Flows: []config.Flow{{
@@ -91,12 +75,12 @@ func TestFlippedBits(t *testing.T) {
 			}
 			reg := prometheus.NewRegistry()
 			d, stop := startWith(t, cfg, replicator.Options{
-				Registerer: reg, ClusterOptions: func(string) kafka.Options { return kafka.Options{Dialer: f.dial} },
+				Registerer: reg, ClusterOptions: func(string) kafka.Options { return kafka.Options{Dialer: dial} },
 			})
 			carried(t, d, source.Admin(t), topic)
 			stop()
-			if left := f.left.Load(); left > 9 {
-				t.Fatalf("only %d bits were turned over", 12-left)
+			if n := f.Flipped(); n < 3 {
+				t.Fatalf("only %d bits were turned over", n)
 			}
 			if name == "whole" && metric(t, reg, "kferry_batches_total", "path=whole") == 0 ||
 				name == "merged" && metric(t, reg, "kferry_batches_total", "path=merged") == 0 {
