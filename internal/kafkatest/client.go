@@ -158,6 +158,26 @@ func (c *Cluster) Allow(t testing.TB, user string, acls *kadm.ACLBuilder) {
 	}
 }
 
+// Disallow takes back what Allow gave with the same acls. Brokers learn of it one after the other.
+func (c *Cluster) Disallow(t testing.TB, user string, acls *kadm.ACLBuilder) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	acls.Allow("User:" + user).AllowHosts("*")
+	if acls.ValidateDelete() != nil {
+		acls.ResourcePatternType(kadm.ACLPatternLiteral)
+	}
+	results, err := c.Admin(t).DeleteACLs(ctx, acls)
+	if err != nil {
+		t.Fatalf("disallow %q: %v", user, err)
+	}
+	for _, r := range results {
+		if r.Err != nil || len(r.Deleted) == 0 {
+			t.Fatalf("disallow %q %v on %v: %d ACLs, %v", user, r.Operation, r.Type, len(r.Deleted), r.Err)
+		}
+	}
+}
+
 // learned waits until every running broker lists the ACL.
 func (c *Cluster) learned(ctx context.Context, acl kadm.CreateACLsResult) error {
 	req := kmsg.NewPtrDescribeACLsRequest()

@@ -75,7 +75,11 @@ func (c *Cluster) prepare() error {
 	for id := range c.opts.Brokers {
 		n := &node{id: id, dir: filepath.Join(c.dir, fmt.Sprintf("broker-%d", id))}
 		c.nodes = append(c.nodes, n)
-		for _, p := range []*port{&n.client, &n.broker, &n.controller} {
+		ports := []*port{&n.client, &n.broker, &n.controller}
+		if c.opts.Detour {
+			ports = append(ports, &n.detour, &n.advertised)
+		}
+		for _, p := range ports {
 			if *p, err = freePort(root); err != nil {
 				return err
 			}
@@ -153,6 +157,24 @@ func (c *Cluster) Bootstrap() []string {
 	}
 	return addrs
 }
+
+// Detour is the second way to a broker: its metadata names Advertised, where nobody listens until the test does, and the
+// broker listens on Broker. So a client that begins at Advertised reaches brokers only through the test.
+type Detour struct{ Advertised, Broker string }
+
+// Detours are the second ways to all brokers, by index; empty without Options.Detour.
+func (c *Cluster) Detours() []Detour {
+	var ways []Detour
+	for _, n := range c.nodes {
+		if c.opts.Detour {
+			ways = append(ways, Detour{Advertised: n.advertised.addr(), Broker: n.detour.addr()})
+		}
+	}
+	return ways
+}
+
+// DataDir is where broker i keeps its logs.
+func (c *Cluster) DataDir(i int) string { return c.nodes[i].data() }
 
 // CAFile is the path of the CA (PEM) that signed the brokers' certificates; ""
 // when the cluster has no TLS.

@@ -72,6 +72,7 @@ type Options struct {
 	Config     map[string]string // more server.properties; wins over what the package sets
 	HeapMB     int               // per broker; default 512 for 1 broker, 320 for 3, 1024 with Bench
 	Bench      bool              // JVM settings for measuring: G1 and a bigger heap
+	Detour     bool              // a second client listener that advertises other ports than it listens on: see Cluster.Detours
 }
 
 // normal fills the defaults in, so that equal clusters have equal options.

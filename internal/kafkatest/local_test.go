@@ -290,3 +290,30 @@ func TestLaunchFails(t *testing.T) {
 		t.Errorf("signal after the end: %v", err)
 	}
 }
+
+func TestDetourProperties(t *testing.T) {
+	o, err := Options{Security: SASLPlaintext, Detour: true}.normal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{client: port{number: 1}, broker: port{number: 2}, controller: port{number: 3}, detour: port{number: 4}, advertised: port{number: 5}}
+	c := &Cluster{opts: o, nodes: []*node{n}}
+	p := c.properties(n)
+	for key, want := range map[string]string{
+		"listeners":                                    "CLIENT://127.0.0.1:1,BROKER://127.0.0.1:2,CONTROLLER://127.0.0.1:3,DETOUR://127.0.0.1:4",
+		"advertised.listeners":                         "CLIENT://127.0.0.1:1,BROKER://127.0.0.1:2,DETOUR://127.0.0.1:5",
+		"listener.security.protocol.map":               "CLIENT:SASL_PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:SASL_PLAINTEXT",
+		"listener.name.detour.sasl.enabled.mechanisms": p["listener.name.client.sasl.enabled.mechanisms"],
+	} {
+		if p[key] != want {
+			t.Errorf("%s is %q, want %q", key, p[key], want)
+		}
+	}
+	if got := c.Detours(); !reflect.DeepEqual(got, []Detour{{Advertised: "127.0.0.1:5", Broker: "127.0.0.1:4"}}) {
+		t.Errorf("detours: %v", got)
+	}
+	c.opts.Detour = false
+	if p := c.properties(n); len(c.Detours()) != 0 || p["advertised.listeners"] != "" || strings.Contains(p["listeners"], "DETOUR") {
+		t.Errorf("a detour that nobody asked for: %q", p["listeners"])
+	}
+}

@@ -15,6 +15,7 @@ type node struct {
 	id                         int
 	dir                        string
 	client, broker, controller port
+	detour, advertised         port // of the second client listener; without number where there is none
 
 	mu       sync.Mutex
 	proc     *process // nil before the first start
@@ -133,7 +134,7 @@ func (n *node) release() {
 		n.expected = n.expected || n.proc.running()
 		n.proc.kill()
 	}
-	for _, p := range []port{n.client, n.broker, n.controller} {
+	for _, p := range []port{n.client, n.broker, n.controller, n.detour, n.advertised} {
 		if p.held != nil {
 			unlock(p.held)
 		}

@@ -46,6 +46,11 @@ func (c *Cluster) properties(n *node) map[string]string {
 		"log.cleaner.dedupe.buffer.size": "16777216", // of the heap; the default takes 128 MiB
 		"log.cleaner.backoff.ms":         "1000",
 	}
+	if c.opts.Detour {
+		p["advertised.listeners"] = "CLIENT://" + n.client.addr() + ",BROKER://" + n.broker.addr() + ",DETOUR://" + n.advertised.addr()
+		p["listeners"] += ",DETOUR://" + n.detour.addr()
+		p["listener.security.protocol.map"] += ",DETOUR:" + c.opts.Security.protocol()
+	}
 	c.secure(p)
 	maps.Copy(p, c.opts.Config)
 	return p
@@ -65,19 +70,25 @@ func (c *Cluster) secure(p map[string]string) {
 	if c.opts.Security == Plaintext {
 		return
 	}
-	const client = "listener.name.client."
-	p[client+"sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
 	scram := "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-	p[client+"scram-sha-256.sasl.jaas.config"] = scram
-	p[client+"scram-sha-512.sasl.jaas.config"] = scram
 	plain := "org.apache.kafka.common.security.plain.PlainLoginModule required"
 	for _, user := range slices.Sorted(maps.Keys(c.opts.Users)) {
 		plain += fmt.Sprintf(" user_%s=%s", user, quote(c.opts.Users[user]))
 	}
-	p[client+"plain.sasl.jaas.config"] = plain + ";"
-	if c.opts.Security == SASLSSL {
-		p[client+"ssl.keystore.type"] = "PEM"
-		p[client+"ssl.keystore.location"] = filepath.Join(c.dir, brokerFile)
+	listeners := []string{"client"}
+	if c.opts.Detour {
+		listeners = append(listeners, "detour")
+	}
+	for _, listener := range listeners {
+		name := "listener.name." + listener + "."
+		p[name+"sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+		p[name+"scram-sha-256.sasl.jaas.config"] = scram
+		p[name+"scram-sha-512.sasl.jaas.config"] = scram
+		p[name+"plain.sasl.jaas.config"] = plain + ";"
+		if c.opts.Security == SASLSSL {
+			p[name+"ssl.keystore.type"] = "PEM"
+			p[name+"ssl.keystore.location"] = filepath.Join(c.dir, brokerFile)
+		}
 	}
 }
 
