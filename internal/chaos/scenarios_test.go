@@ -25,7 +25,7 @@ var scenarios = []scenario{
 	{name: "all source brokers down", full: dose{2, 2 * time.Minute}, fault: allDown(theSource)},
 	{name: "connections cut", full: dose{1, 5 * time.Minute}, short: dose{1, 20 * time.Second}, fault: cutConnections},
 	{name: "latency", full: dose{1, 2 * time.Minute}, fault: slow(faults.Latency(200*time.Millisecond), faults.SlowClose(time.Second))},
-	{name: "little bandwidth", full: dose{1, 2 * time.Minute}, fault: slow(faults.Bandwidth(1000))},
+	{name: "little bandwidth", full: dose{1, 2 * time.Minute}, plain: true, fault: starve},
 	{name: "silent network", full: dose{1, 2 * time.Minute}, fault: slow(faults.Silence())},
 	{name: "flipped bits", full: dose{times: 20}, short: dose{times: 1}, plain: true, fault: flipBits},
 	{name: "topics and partitions appear", full: dose{times: 10}, short: dose{times: 1}, fault: grow},
@@ -148,6 +148,25 @@ func slow(f ...faults.Fault) func(*world, dose) {
 		for _, s := range []*side{w.source, w.target} {
 			s.set()
 		}
+	}
+}
+
+// starve leaves the records of each cluster 1 MB/s, over all connections that carry them. The load is more than twice that:
+// were it less, nothing would be tried, so the target must have fallen behind.
+func starve(w *world, d dose) {
+	const links = 2 // per broker, kferry's default
+	limit := faults.Bandwidth(1000 / (brokers * links))
+	for _, s := range []*side{w.source, w.target} {
+		s.set(limit)
+	}
+	w.last(d.lasts)
+	w.eventually("the target falls behind", func() (bool, string) {
+		from, err1 := w.source.held(w.t.Context(), w.name+".")
+		to, err2 := w.target.held(w.t.Context(), w.name+".")
+		return err1 == nil && err2 == nil && from-to > 10*rate, fmt.Sprintf("source %d, target %d: %v %v", from, to, err1, err2)
+	})
+	for _, s := range []*side{w.source, w.target} {
+		s.set()
 	}
 }
 

@@ -262,18 +262,23 @@ func (w *world) start(i int) {
 	w.watch.add(f)
 }
 
-// catchUp waits until the target holds as much as the source does at this moment.
+// catchUp waits until the load runs, for a second's worth at least, and the target holds as much as the source did then.
+// A generator that still waits for its broker would have the next fault hit nothing.
 func (w *world) catchUp() {
 	w.t.Helper()
-	want := int64(-1)
-	w.eventually("the target catches up", func() (bool, string) {
-		if want < 0 {
-			n, err := w.source.held(w.t.Context(), w.name+".")
-			if err != nil || n == 0 {
-				return false, fmt.Sprintf("the source holds %d: %v", n, err)
-			}
+	began, want := int64(-1), int64(-1)
+	w.eventually("the load runs", func() (bool, string) {
+		n, err := w.source.held(w.t.Context(), w.name+".")
+		switch {
+		case err != nil:
+		case began < 0:
+			began = n
+		case n >= began+rate:
 			want = n
 		}
+		return want >= 0, fmt.Sprintf("the source holds %d, and %d at first: %v", n, began, err)
+	})
+	w.eventually("the target catches up", func() (bool, string) {
 		n, err := w.target.held(w.t.Context(), w.name+".")
 		return err == nil && n >= want, fmt.Sprintf("%d of %d: %v", n, want, err)
 	})
