@@ -353,26 +353,34 @@ func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
 		}
 		plan, err = lane.Resume(j.stored.Position, j.seen)
 	}
-	var truncated *lane.TruncatedError
-	var lost *lane.LostTargetError
+	if err != nil {
+		return s.unresumed(ctx, j, plan, err)
+	}
 	switch {
-	case err == nil && j.restart:
+	case j.restart:
 		plan = plan.Restart(j.seen)
-		err := s.newEpoch(ctx, &plan.Position)
-		return plan, err
+		err = s.newEpoch(ctx, &plan.Position)
+	case plan.Lost > 0 && s.f.cfg.OnSourceLoss == lossStop:
+		err = fmt.Errorf("the source removed %d offsets from %d on before they were carried (retention); set on_source_loss: continue to go on at %d",
+			plan.Lost, j.stored.Position.Source, plan.Source)
+	case j.again:
+		plan = plan.AtLeastOnce()
+	}
+	return plan, err
+}
+
+// unresumed decides about a lane that cannot simply go on.
+func (s *starter) unresumed(ctx context.Context, j *job, plan lane.Plan, err error) (lane.Plan, error) {
+	var truncated *lane.TruncatedError
+	switch {
 	case errors.As(err, &truncated) && s.f.cfg.OnSourceLoss == lossContinue:
 		j.truncated = truncated.Stored - truncated.End
 		j.restartAt(max(truncated.End, j.seen.LogStart))
 		return s.resolve(ctx, j)
 	case errors.As(err, &truncated):
 		return plan, fmt.Errorf("%w; %s", err, lossRemedy)
-	case errors.As(err, &lost):
-		return plan, fmt.Errorf(`%w; %s`, err, forgetRemedy)
-	case err == nil && plan.Lost > 0 && s.f.cfg.OnSourceLoss == lossStop:
-		return plan, fmt.Errorf("the source removed %d offsets from %d on before they were carried (retention); set on_source_loss: continue to go on at %d",
-			plan.Lost, j.stored.Position.Source, plan.Source)
-	case err == nil && j.again:
-		return plan.AtLeastOnce(), nil
+	case errors.As(err, new(*lane.LostTargetError)):
+		return plan, fmt.Errorf("%w; %s", err, forgetRemedy)
 	}
 	return plan, err
 }

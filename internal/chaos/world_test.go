@@ -26,7 +26,7 @@ import (
 
 const (
 	// replicas is how many kferry processes carry the flow.
-	replicas = 1
+	replicas = 3
 
 	brokers    = 3
 	partitions = 12

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,16 +115,16 @@ func (f *Ferry) Kill() {
 	<-f.Done
 }
 
-// Exit waits for the process to end by itself and wants this exit code.
-func (f *Ferry) Exit(want int) {
+// Exit waits for the process to end by itself and wants one of these exit codes.
+func (f *Ferry) Exit(want ...int) {
 	f.t.Helper()
 	select {
 	case <-f.Done:
 	case <-time.After(Patience):
 		f.t.Fatalf("kferry still runs after %v", Patience)
 	}
-	if f.Code != want {
-		f.t.Errorf("exit code %d, want %d", f.Code, want)
+	if !slices.Contains(want, f.Code) {
+		f.t.Errorf("exit code %d, want %v", f.Code, want)
 	}
 }
 

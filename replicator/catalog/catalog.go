@@ -255,6 +255,21 @@ func (c *Catalog) settled(ctx context.Context, pairs []*pair) (kadm.TopicDetails
 	}
 }
 
+// lacks tells why a partition of p has no place on the target, which shows t of it.
+func (p *pair) lacks(t kadm.TopicDetail, exists bool) error {
+	switch {
+	case !exists:
+		return fmt.Errorf("target topic %q does not exist", p.target)
+	case errors.Is(t.Err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("target topic %q: %w: allow our user to Describe and Write it", p.target, t.Err)
+	case t.Err != nil:
+		return fmt.Errorf("target topic %q: %w", p.target, t.Err)
+	case p.stuck != nil:
+		return p.stuck
+	}
+	return fmt.Errorf("target topic %q has %d partitions, the source has %d: add partitions to it", p.target, len(t.Partitions), len(p.source.Partitions))
+}
+
 // view is what was read. What is missing is a problem, unless this replica only
 // follows: then it has no leader yet.
 func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) View {
@@ -271,19 +286,10 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 				SourceLeader: sp.Leader, TargetLeader: -1, Limit: s.limit, Exact: s.exact, Problem: p.problem,
 			}
 			tp, ok := t.Partitions[n]
-			switch {
-			case pl.Problem != nil:
-			case follow && (!exists || t.Err == nil && !ok):
-			case !exists:
-				pl.Problem = fmt.Errorf("target topic %q does not exist", p.target)
-			case errors.Is(t.Err, kerr.TopicAuthorizationFailed):
-				pl.Problem = fmt.Errorf("target topic %q: %w: allow our user to Describe and Write it", p.target, t.Err)
-			case t.Err != nil:
-				pl.Problem = fmt.Errorf("target topic %q: %w", p.target, t.Err)
-			case !ok && p.stuck != nil:
-				pl.Problem = p.stuck
-			case !ok:
-				pl.Problem = fmt.Errorf("target topic %q has %d partitions, the source has %d: add partitions to it", p.target, len(t.Partitions), len(p.source.Partitions))
+			switch missing := !exists || t.Err == nil && !ok; {
+			case pl.Problem != nil, missing && follow:
+			case missing || t.Err != nil:
+				pl.Problem = p.lacks(t, exists)
 			default:
 				pl.TargetLeader = tp.Leader
 			}

@@ -25,6 +25,9 @@ import (
 // count partitions, and make the first start slower.
 const Slots = 8
 
+// writeTimeout bounds a write: others wait for it to end.
+const writeTimeout = 5 * time.Second
+
 // Store is the progress topic of one flow. Safe for concurrent use.
 type Store struct {
 	cl    *kafka.Cluster
@@ -364,8 +367,16 @@ func (s *Store) write(ctx context.Context, key func(lane.ID) string, records []R
 	for _, id := range begun {
 		out = append(out, &kgo.Record{Topic: s.topic, Partition: s.Slot(id), Key: []byte(claimKey(id))})
 	}
-	results := s.cl.Client().ProduceSync(ctx, out...)
+	within, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	results := s.cl.Client().ProduceSync(within, out...)
 	if err := results.FirstErr(); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			// The client tries again and again and forgets why: ask once more.
+			if why := s.cl.Ping(ctx); why != nil {
+				err = why
+			}
+		}
 		return nil, fmt.Errorf("cannot store progress in topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
 	}
 	return s.wrote(results), nil
