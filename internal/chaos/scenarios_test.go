@@ -32,6 +32,9 @@ var scenarios = []scenario{
 	{name: "settings change", full: dose{times: 10}, fault: changeSettings},
 	{name: "rights taken", full: dose{times: 3}, fault: takeRights},
 	{name: "password rotated", full: dose{times: 3}, fault: rotatePassword},
+	{name: "topic made anew", full: dose{times: 3}, short: dose{times: 1}, fault: makeAnew},
+	{name: "retention overtakes", full: dose{times: 3}, short: dose{times: 1}, fault: overtake},
+	{name: "log truncated", full: dose{times: 3}, fault: truncate},
 	{name: "disk full", full: dose{2, time.Minute}, fault: fillDisk},
 }
 
@@ -66,6 +69,11 @@ func killReplica(w *world, _ dose) {
 func addReplica(w *world, _ dose) {
 	w.replicas = append(w.replicas, nil)
 	w.start(replicas)
+	added := w.replicas[replicas]
+	w.eventually("the new replica has its share", func() (bool, string) {
+		_, body, err := added.Peek("/metrics")
+		return err == nil && lanes(body, "running") > 0, fmt.Sprint(err)
+	})
 	w.moment()
 	w.catchUp()
 	w.replicas[replicas].Stop()

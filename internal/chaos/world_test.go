@@ -145,7 +145,10 @@ type world struct {
 	load           []*ferrytest.Live
 	codec          datagen.Codec
 	topics         []string
-	broker         int // the last that nextBroker chose
+	broker         int    // the last that nextBroker chose
+	config         string // the file of the replica that was started last
+	lost           int    // topics that were made to lose records
+	lostOffsets    float64
 }
 
 // newWorld returns when the load is being carried.
@@ -166,12 +169,23 @@ func newWorld(t testing.TB, s scenario) *world {
 	w.target.Allow(t, writer, w.targetRights())
 	w.target.Allow(t, writer, kadm.NewACLs().Topics("kferry."+w.name+".").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
 	w.target.Allow(t, writer, kadm.NewACLs().Groups("kferry."+w.name).ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
+	for _, s := range []struct {
+		*side
+		user string
+	}{{w.source, reader}, {w.target, writer}} {
+		s.Allow(t, s.user, kadm.NewACLs().Topics(w.lossPrefix()).ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
+	}
 	w.newTopic("orders", partitions, rate)
 	w.watch = newWatch(t)
 	for i := range replicas {
 		w.replicas = append(w.replicas, nil)
 		w.start(i)
 	}
+	// Replicas that start at once carry everything until the group has shared it out.
+	w.eventually("each lane has one replica", func() (bool, string) {
+		n := w.sum("kferry_lanes")
+		return n == partitions, fmt.Sprint(n, " lanes over all replicas")
+	})
 	w.catchUp()
 	return w
 }
@@ -244,7 +258,7 @@ func (w *world) start(i int) {
 	text, err := yaml.Marshal(tree{
 		"clusters": tree{"old": login(w.source, reader, "${OLD_PASSWORD}"), "new": login(w.target, writer, "${NEW_PASSWORD}")},
 		"flows": []tree{{
-			"name": w.name, "source": "old", "target": "new", "topics": []string{regexp.QuoteMeta(w.name+".") + ".*"}, "refresh_interval": "1s",
+			"name": w.name, "source": "old", "target": "new", "topics": []string{regexp.QuoteMeta(w.name+".") + ".*", regexp.QuoteMeta(w.lossPrefix()) + ".*"}, "refresh_interval": "1s",
 		}},
 		"http": tree{"listen": "127.0.0.1:0"},
 		"log":  tree{"format": "text"},
@@ -256,6 +270,7 @@ func (w *world) start(i int) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
+	w.config = file
 	env := ferrytest.Environ("OLD_PASSWORD="+readerSecret, "NEW_PASSWORD="+w.secret, fmt.Sprint("KFERRY_INSTANCE_ID=r", i+1))
 	f := ferrytest.Launch(w.t, ferrytest.Binary(w.t, w.source.Dir()), env, []string{readerSecret, writerSecret, nextSecret}, []string{"run", "-c", file})
 	w.replicas[i] = f
@@ -319,11 +334,9 @@ func (w *world) eventually(what string, done func() (bool, string)) {
 // compare stops the replicas and wants the target to be like the source.
 func (w *world) compare() {
 	w.t.Helper()
-	for i, f := range w.replicas {
-		for _, name := range []string{"kferry_lost_offsets_total", "kferry_possible_duplicates_total"} {
-			if n := f.Metric(name); n != 0 {
-				w.t.Errorf("r%d: %s is %v", i+1, name, n)
-			}
+	for name, want := range map[string]float64{"kferry_lost_offsets_total": w.lostOffsets, "kferry_possible_duplicates_total": 0} {
+		if n := w.sum(name); n != want {
+			w.t.Errorf("%s is %v, want %v", name, n, want)
 		}
 	}
 	w.watch.stop()
