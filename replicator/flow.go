@@ -55,6 +55,7 @@ type flow struct {
 	group    *progress.Group // nil: not joined
 	saving   sync.Mutex      // held while progress is written: see save
 	producer kmsg.InitProducerIDResponse
+	slots    atomic.Int64  // that this replica owns
 	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
 	placed   chan struct{} // closed once it is known whether this replica starts alone
 	letters  *deadletter.Store

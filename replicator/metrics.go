@@ -29,6 +29,7 @@ var (
 	descLagAge   = prometheus.NewDesc("kferry_lag_seconds", "Age of the oldest record that the target lacks.", laneLabels, nil)
 	descBatches  = prometheus.NewDesc("kferry_batches_total", "Batches that the target acknowledged, by the way they came: whole, merged or recoded.", []string{"flow", "path"}, nil)
 	descLanes    = prometheus.NewDesc("kferry_lanes", "Lanes by state: starting, running, waiting, paused or stopped.", []string{"flow", "state"}, nil)
+	descSlots    = prometheus.NewDesc("kferry_slots", "Slots of the flow that this replica owns; over all replicas, as many as the progress topic has partitions.", []string{"flow"}, nil)
 	descAvoided  = prometheus.NewDesc("kferry_duplicates_avoided_total", "Records found on the target after a restart or a failure, and not sent again.", []string{"flow"}, nil)
 	descLost     = prometheus.NewDesc("kferry_lost_offsets_total", "Source offsets that retention removed before they were carried.", []string{"flow"}, nil)
 	descTwice    = prometheus.NewDesc("kferry_possible_duplicates_total", "Records sent again because the source made counting impossible: at most so many are on the target twice.", []string{"flow"}, nil)
@@ -78,7 +79,7 @@ func (m *metrics) observe(h *prometheus.HistogramVec, request, flow string, took
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descAvoided, descLost, descTwice, descAside, descUsed, descLimit} {
+	for _, d := range []*prometheus.Desc{descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descSlots, descAvoided, descLost, descTwice, descAside, descUsed, descLimit} {
 		out <- d
 	}
 }
@@ -128,6 +129,7 @@ func collectFlow(f *flow, out chan<- prometheus.Metric) {
 	for st, n := range states {
 		send(descLanes, gauge, float64(n), lane.State(st).String())
 	}
+	send(descSlots, gauge, float64(f.slots.Load()))
 	send(descAvoided, counter, float64(sum.Skipped))
 	send(descLost, counter, float64(sum.Lost))
 	send(descTwice, counter, float64(sum.Twice))

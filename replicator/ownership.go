@@ -165,7 +165,7 @@ func (h *helm) own(slots []int32, records map[lane.ID]progress.Record) {
 		}
 	}
 	h.know(records)
-	h.f.leads.Store(h.slots[0])
+	h.slotted()
 	h.place()
 }
 
@@ -189,7 +189,13 @@ func (h *helm) leave(slots []int32) {
 			delete(h.records, id)
 		}
 	}
+	h.slotted()
+}
+
+// slotted tells others which slots the helm has.
+func (h *helm) slotted() {
 	h.f.leads.Store(h.slots[0])
+	h.f.slots.Store(int64(len(h.slots)))
 }
 
 // disown lets the lanes of slots send what they hold, stores their progress and
