@@ -269,9 +269,10 @@ func (f *flow) storeLoop(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			if err := f.save(ctx); err != nil && ctx.Err() == nil {
+			switch saved, err := f.save(ctx); {
+			case err != nil && ctx.Err() == nil:
 				f.outages.report("progress", "progress is not stored; records are carried all the same", err)
-			} else {
+			case saved: // where nothing moved, nothing tells that it would be stored
 				f.outages.over("progress")
 			}
 		case <-ctx.Done():
@@ -286,7 +287,7 @@ func (f *flow) storeLoop(ctx context.Context) {
 // sequence that do not belong together would make the next resume skip records
 // that nobody carried. Hence one lock over looking and writing, and lanes that
 // start or are stopped are left alone: whoever starts one set its state first.
-func (f *flow) save(ctx context.Context) error {
+func (f *flow) save(ctx context.Context) (saved bool, err error) {
 	f.saving.Lock()
 	defer f.saving.Unlock()
 	var out []progress.Record
@@ -301,12 +302,12 @@ func (f *flow) save(ctx context.Context) error {
 		out, moved = append(out, r), append(moved, m)
 	}
 	if err := f.store.Save(ctx, out); err != nil {
-		return err
+		return false, err
 	}
 	for i, m := range moved {
 		m.stored = out[i]
 	}
-	return nil
+	return len(out) > 0, nil
 }
 
 // drain waits until no running lane holds anything, or drainFor has passed.
@@ -330,7 +331,7 @@ func (f *flow) drain() {
 func (f *flow) lastSave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainFor)
 	defer cancel()
-	if err := f.save(ctx); err != nil {
+	if _, err := f.save(ctx); err != nil {
 		return fmt.Errorf("flow %q: %w (nothing is lost: the next start finds out what arrived)", f.cfg.Name, err)
 	}
 	f.log.Info("stopped, progress stored")

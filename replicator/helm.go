@@ -242,7 +242,7 @@ func (h *helm) again(m *member, after time.Duration) {
 		}
 		return
 	}
-	if m.lane.State() != lane.Stopped {
+	if st := m.lane.State(); st != lane.Stopped && st != lane.Starting { // those say why they wait
 		m.lane.Set(lane.Starting, "")
 	}
 	m.start, m.homeSource, m.homeTarget, m.drained, m.job = true, false, false, nil, nil

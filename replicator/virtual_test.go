@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -24,13 +25,14 @@ type virtual struct {
 	t              *testing.T
 	source, target *kfake.Cluster
 	wires          map[*kfake.Cluster]*kfake.VirtualNetwork
-	from, to       *kgo.Client // hands of the test on both
+	gates          map[*kfake.Cluster]*gate // what the daemon dials through
+	from, to       *kgo.Client              // hands of the test on both
 	d              *replicator.Daemon
 }
 
 func virtually(t *testing.T, test func(*testing.T, *virtual)) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &virtual{t: t, wires: map[*kfake.Cluster]*kfake.VirtualNetwork{}}
+		v := &virtual{t: t, wires: map[*kfake.Cluster]*kfake.VirtualNetwork{}, gates: map[*kfake.Cluster]*gate{}}
 		for _, c := range []struct {
 			cluster **kfake.Cluster
 			hand    **kgo.Client
@@ -41,7 +43,7 @@ func virtually(t *testing.T, test func(*testing.T, *virtual)) {
 				t.Fatal(err)
 			}
 			defer cl.Close()
-			*c.cluster, v.wires[cl] = cl, wire
+			*c.cluster, v.wires[cl], v.gates[cl] = cl, wire, &gate{dial: wire.DialContext, conns: map[net.Conn]bool{}}
 			hand, err := kgo.NewClient(kgo.SeedBrokers(cl.ListenAddrs()...), kgo.Dialer(wire.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 				kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(2<<20))
 			if err != nil {
@@ -70,7 +72,7 @@ func (v *virtual) run(cfg *config.Config) (stop func()) {
 	d, err := replicator.New(cfg, replicator.Options{
 		Logger: slog.New(slog.NewTextHandler(v.t.Output(), nil)),
 		ClusterOptions: func(alias string) kafka.Options {
-			return kafka.Options{Dialer: v.wires[map[string]*kfake.Cluster{"old": v.source, "new": v.target}[alias]].DialContext}
+			return kafka.Options{Dialer: v.gates[map[string]*kfake.Cluster{"old": v.source, "new": v.target}[alias]].open}
 		},
 	})
 	if err != nil {
