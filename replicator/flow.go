@@ -53,7 +53,7 @@ type flow struct {
 	instance string // of the daemon; "": no static membership
 	store    *progress.Store
 	group    *progress.Group // nil: not joined
-	saving   sync.Mutex      // held while progress is written: see save
+	saving   chan struct{}   // holds one token while progress is written: see save
 	producer kmsg.InitProducerIDResponse
 	slots    atomic.Int64  // that this replica owns
 	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
@@ -94,7 +94,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 	f := &flow{
 		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b,
 		rate: fetch.NewRate(int64(cfg.RateLimit)), siblings: siblings, metrics: m,
-		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}),
+		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.letters = deadletter.New(target, cfg.Name, cfg.ReplicationFactor)
@@ -288,8 +288,8 @@ func (f *flow) storeLoop(ctx context.Context) {
 // that nobody carried. Hence one lock over looking and writing, and lanes that
 // start or are stopped are left alone: whoever starts one set its state first.
 func (f *flow) save(ctx context.Context) (saved bool, err error) {
-	f.saving.Lock()
-	defer f.saving.Unlock()
+	f.saving <- struct{}{}
+	defer func() { <-f.saving }()
 	var out []progress.Record
 	var moved []*member
 	for _, m := range f.members() {

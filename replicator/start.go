@@ -32,6 +32,7 @@ type job struct {
 	id        lane.ID
 	place     catalog.Place
 	stored    progress.Record // its Position is where the lane is; zero Lane: nothing is known
+	began     bool            // the lane knows its position better than stored
 	fresh     bool            // nothing is stored of it: its first position has to be claimed
 	restart   bool            // the source is no longer the one that was carried
 	anew      bool            // since its topic was made anew
@@ -57,20 +58,30 @@ var errUnconfirmed = errors.New("the target's replicas have not confirmed the la
 
 func newStarter(f *flow, ms []*member) *starter {
 	s := &starter{f: f}
-	f.saving.Lock()
-	defer f.saving.Unlock()
 	for _, m := range ms {
-		j := &job{member: m, id: m.lane.ID, place: m.place, stored: m.stored, late: m.late, again: m.atLeastOnce, aside: m.aside}
-		if m.began {
-			j.stored.Position = m.lane.Snapshot().Position
-		}
-		s.jobs = append(s.jobs, j)
+		s.jobs = append(s.jobs, &job{
+			member: m, id: m.lane.ID, place: m.place, began: m.began, late: m.late, again: m.atLeastOnce, aside: m.aside,
+		})
 	}
 	return s
 }
 
+// take notes where the lanes are. It may have to wait for progress to be
+// written, which the helm must not.
+func (s *starter) take() {
+	s.f.saving <- struct{}{}
+	defer func() { <-s.f.saving }()
+	for _, j := range s.jobs {
+		j.stored = j.member.stored
+		if j.began {
+			j.stored.Position = j.member.lane.Snapshot().Position
+		}
+	}
+}
+
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
+	s.take()
 	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
@@ -424,8 +435,8 @@ func (s *starter) confirm(ctx context.Context, j *job) error {
 
 // save stores the plans' positions.
 func (s *starter) save(ctx context.Context) error {
-	s.f.saving.Lock()
-	defer s.f.saving.Unlock()
+	s.f.saving <- struct{}{}
+	defer func() { <-s.f.saving }()
 	var out []progress.Record
 	var begun []lane.ID
 	jobs := s.alive()
