@@ -55,6 +55,7 @@ func newPair(t testing.TB, version string) *pair {
 	p.source.Allow(t, reader, p.acls(p.name+".", sourceRights...))
 	p.target.Allow(t, writer, p.acls(p.name+".", targetRights...))
 	p.target.Allow(t, writer, p.acls("kferry."+p.name+".", progressRights...))
+	p.target.Allow(t, writer, kadm.NewACLs().Groups("kferry."+p.name).Operations(kadm.OpRead))
 	return p
 }
 
