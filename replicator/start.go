@@ -56,6 +56,10 @@ func (e *awayError) Unwrap() error { return e.err }
 // To skip them now could lose them.
 var errUnconfirmed = errors.New("the target's replicas have not confirmed the last records yet")
 
+// errOthersBegan means that another replica was faster: the lane starts again,
+// from where that one began.
+var errOthersBegan = errors.New("another replica has begun the lane")
+
 func newStarter(f *flow, ms []*member) *starter {
 	s := &starter{f: f}
 	for _, m := range ms {
@@ -306,10 +310,12 @@ func (s *starter) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.f.saving <- struct{}{}
+	defer func() { <-s.f.saving }()
 	for _, j := range s.alive() {
-		if r, ok := settled[j.id]; ok && j.fresh {
-			j.stored = r
-			j.err = j.same(s.f.cfg.OnSourceLoss)
+		if r := settled[j.id]; j.fresh && r.Position != j.stored.Position {
+			// What was asked of both sides may be older than the other's position.
+			j.member.stored, j.err = r, &awayError{errOthersBegan}
 		}
 	}
 	return nil

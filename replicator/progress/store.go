@@ -1,7 +1,6 @@
 package progress
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -338,7 +337,11 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 	}
 	out := map[lane.ID]Record{}
 	for _, r := range records {
-		out[r.Lane] = s.claimed[r.Lane]
+		settled, ok := s.claimed[r.Lane]
+		if !ok {
+			return nil, fmt.Errorf("progress topic %q: the claim of topic %q partition %d was written and cannot be read back yet", s.topic, r.Lane.Topic, r.Lane.Partition)
+		}
+		out[r.Lane] = settled
 	}
 	return out, nil
 }
@@ -382,15 +385,22 @@ func (s *Store) write(ctx context.Context, key func(lane.ID) string, records []R
 	return s.wrote(results), nil
 }
 
-// wrote moves ends over what we wrote, as far as nobody else did in between.
+// wrote moves ends over what we wrote, unless somebody else wrote in between:
+// then all from the end that we knew is foreign. The client may cut one write
+// into several batches, and another replica's claims may stand between two of
+// them: ours before those must be seen again as well, or each side would take
+// the other's for the first.
 func (s *Store) wrote(results kgo.ProduceResults) (foreign map[int32]int64) {
+	offsets := map[int32][]int64{}
+	for _, r := range results {
+		offsets[r.Record.Partition] = append(offsets[r.Record.Partition], r.Record.Offset)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.SortFunc(results, func(a, b kgo.ProduceResult) int { return cmp.Compare(a.Record.Offset, b.Record.Offset) })
-	for _, r := range results {
-		slot := r.Record.Partition
-		if s.ends[slot] == r.Record.Offset {
-			s.ends[slot]++
+	for slot, at := range offsets {
+		n := int64(len(at))
+		if end := s.ends[slot]; slices.Min(at) == end && slices.Max(at) == end+n-1 {
+			s.ends[slot] = end + n
 			continue
 		}
 		if foreign == nil {

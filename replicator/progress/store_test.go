@@ -544,3 +544,29 @@ func TestARecordCountsMoreThanAClaim(t *testing.T) {
 		}
 	})
 }
+
+// One write may be cut into two batches, with another replica's between them.
+func TestWriteCutInTwo(t *testing.T) {
+	results := func(offsets ...int64) (rs kgo.ProduceResults) {
+		for _, o := range offsets {
+			rs = append(rs, kgo.ProduceResult{Record: &kgo.Record{Partition: 3, Offset: o}})
+		}
+		return rs
+	}
+	for _, c := range []struct {
+		offsets []int64
+		foreign bool
+		end     int64
+	}{
+		{[]int64{10, 11, 12}, false, 13},
+		{[]int64{12, 10, 11}, false, 13},
+		{[]int64{11, 12}, true, 10},
+		{[]int64{10, 12}, true, 10}, // what we wrote at 10 is seen again, before the foreign 11
+	} {
+		s := &Store{ends: map[int32]int64{3: 10}}
+		foreign := s.wrote(results(c.offsets...))
+		if from, ok := foreign[3]; ok != c.foreign || ok && from != 10 || s.ends[3] != c.end {
+			t.Errorf("%v: foreign %v, end %d", c.offsets, foreign, s.ends[3])
+		}
+	}
+}
