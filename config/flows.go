@@ -26,6 +26,7 @@ func checkFlows(r *report, c *Config) {
 		checkTopics(r, f, at)
 		checkStartOffsets(r, f, at)
 		checkNaming(r, f, at)
+		checkGroups(r, f, at)
 		if f.Name == "" {
 			f.Name = f.Source + "-" + f.Target
 		}
@@ -116,21 +117,59 @@ func checkTopics(r *report, f *Flow, at keyPath) {
 	if len(f.Topics) == 0 && !r.failedBelow(topics) {
 		r.require(topics, `is missing or empty: list topic names or regular expressions, ".*" for all topics`)
 	}
-	for _, l := range []struct {
-		at       keyPath
-		patterns []string
-	}{{topics, f.Topics}, {at.child("topics_exclude"), f.TopicsExclude}} {
-		for i, pattern := range l.patterns {
-			if problem := patternProblem(pattern); problem != "" {
-				r.add(l.at.item(i), pattern, "%s", problem)
-			}
-		}
-	}
+	checkPatterns(r, topics, f.Topics)
+	checkPatterns(r, at.child("topics_exclude"), f.TopicsExclude)
 	for i, setting := range f.ConfigExclude {
 		if !nameChars.MatchString(setting) {
 			r.add(at.child("config_exclude").item(i), setting, "must be the name of a topic setting, such as retention.ms")
 		}
 	}
+}
+
+func checkPatterns(r *report, at keyPath, patterns []string) {
+	for i, pattern := range patterns {
+		if problem := patternProblem(pattern); problem != "" {
+			r.add(at.item(i), pattern, "%s", problem)
+		}
+	}
+}
+
+// checkGroups also fills in which groups are left out.
+func checkGroups(r *report, f *Flow, at keyPath) {
+	if !r.isSet(at.child("groups_exclude")) {
+		f.GroupsExclude = DefaultGroupsExclude
+	}
+	checkPatterns(r, at.child("groups"), f.Groups)
+	checkPatterns(r, at.child("groups_exclude"), f.GroupsExclude)
+	targets := map[string]string{}
+	for i, pair := range f.GroupNames {
+		p := at.child("group_names").item(i)
+		source, target, ok := strings.Cut(pair, "=")
+		switch other, taken := targets[target]; {
+		case !ok || source == "" || target == "":
+			r.add(p, pair, "must be the group's name on the source, =, and its name on the target")
+		case taken && other != source:
+			r.add(p, pair, "gives the group the name that %q has: offsets of two groups would be mixed", other)
+		default:
+			targets[target] = source
+		}
+	}
+	if f.MM2.Separator != "" && !nameChars.MatchString(f.MM2.Separator) {
+		r.add(at.child("mm2").child("separator"), f.MM2.Separator, "has characters that topic names cannot have: allowed are a-z A-Z 0-9 . _ -")
+	}
+	if t := f.MM2.OffsetsTopic; t != "" && !nameChars.MatchString(t) {
+		r.add(at.child("mm2").child("offsets_topic"), t, "is not the name of a topic: allowed are a-z A-Z 0-9 . _ -")
+	}
+}
+
+// TargetGroup is the name on the target of a group of the source.
+func (f *Flow) TargetGroup(group string) string {
+	for _, pair := range f.GroupNames {
+		if source, target, _ := strings.Cut(pair, "="); source == group {
+			return target
+		}
+	}
+	return group
 }
 
 // checkStartOffsets refuses topics that the flow does not copy: a misspelled one

@@ -275,3 +275,22 @@ func TestStartOffsets(t *testing.T) {
 		t.Errorf("got %v, want none", got)
 	}
 }
+
+func TestGroups(t *testing.T) {
+	c, err := Load("testdata/groups.good.yml", LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &c.Flows[0]
+	if got := f.GroupsExclude; !reflect.DeepEqual(got, DefaultGroupsExclude) {
+		t.Errorf("groups_exclude left out gives %q", got)
+	}
+	if got := c.Flows[1].GroupsExclude; len(got) != 0 {
+		t.Errorf("groups_exclude: [] gives %q", got)
+	}
+	for group, want := range map[string]string{"orders": "orders-v2", "billing": "billing"} {
+		if got := f.TargetGroup(group); got != want {
+			t.Errorf("group %q is %q on the target, want %q", group, got, want)
+		}
+	}
+}

@@ -78,6 +78,46 @@ type Flow struct {
 	OnSourceLoss      string        `koanf:"on_source_loss" choices:"stop continue"`           // "" = continue after retention, stop after all else
 	ConfigExclude     []string      `koanf:"config_exclude"`                                   // names of topic settings
 	SyncTopicConfigs  bool          `koanf:"sync_topic_configs" default:"true"`                // not only when a topic is created
+	Groups            []string      `koanf:"groups"`                                           // consumer groups to follow; as Topics; none = none
+	GroupsExclude     []string      `koanf:"groups_exclude"`                                   // not set = DefaultGroupsExclude
+	GroupNames        []string      `koanf:"group_names"`                                      // source=target; see TargetGroup
+	GroupsInterval    time.Duration `koanf:"groups_interval" default:"5s" limits:"100ms..24h"`
+	OffsetSyncs       OffsetSyncs   `koanf:"offset_syncs"`
+	Checkpoints       Checkpoints   `koanf:"checkpoints"`
+	Heartbeats        Heartbeats    `koanf:"heartbeats"`
+	Takeover          string        `koanf:"takeover" choices:"mm2"` // whose positions lanes without progress begin at; "" = nobody's
+	MM2               MM2           `koanf:"mm2"`
+}
+
+// DefaultGroupsExclude are the groups that are not followed unless groups_exclude
+// says otherwise: MirrorMaker 2's list.
+var DefaultGroupsExclude = []string{"console-consumer-.*", "connect-.*", "__.*"}
+
+// OffsetSyncs says where MirrorMaker 2's offset-syncs topic is kept, for flows
+// that follow groups.
+type OffsetSyncs struct {
+	Location string `koanf:"location" default:"target" choices:"target source off"`
+}
+
+// Checkpoints are MirrorMaker 2's, on the target, for flows that follow groups.
+type Checkpoints struct {
+	Enabled bool `koanf:"enabled" default:"true"`
+}
+
+// Heartbeats are MirrorMaker 2's, on the target, for flows that follow groups.
+type Heartbeats struct {
+	Enabled  bool          `koanf:"enabled" default:"true"`
+	Interval time.Duration `koanf:"interval" default:"1s" limits:"100ms..24h"`
+}
+
+// MM2 tells where a MirrorMaker 2 of the same direction keeps things, for its
+// topics that we write, for takeover and for export.
+type MM2 struct {
+	Separator    string `koanf:"separator"`                    // in the names of its topics; "" = the flow's
+	InternalDot  bool   `koanf:"internal_dot" default:"false"` // its internal topics have dots whatever the separator is
+	Connector    string `koanf:"connector" default:"MirrorSourceConnector"`
+	OffsetsTopic string `koanf:"offsets_topic"` // "" = mm2-offsets.<source>.internal
+	Group        string `koanf:"group"`         // of its workers; "" = <source>-mm2
 }
 
 // StartKind tells the three ways to begin a lane that has no progress.
