@@ -88,7 +88,7 @@ func (h *helm) setAside(m *member, it lane.Item, cause error) {
 // none if it names none or the places say nothing about source offsets.
 func refusedRecords(it lane.Item, cause error) []int32 {
 	var r *produce.RefusedError
-	if !errors.As(cause, &r) || !it.Dense() || r.Records[0] < 0 || r.Records[len(r.Records)-1] >= it.Records {
+	if !errors.As(cause, &r) || it.Runs != nil || r.Records[0] < 0 || r.Records[len(r.Records)-1] >= it.Records {
 		return nil
 	}
 	return r.Records

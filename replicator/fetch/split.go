@@ -100,7 +100,7 @@ func (s *splitter) one(v batch.View) error {
 			return nil
 		}
 		if s.skip == 0 {
-			s.add(v, v.BaseOffset(), v.LastOffset()+1, n, lane.Whole)
+			s.add(lane.Whole, recode.Out{Batch: v, First: v.BaseOffset(), Next: v.LastOffset() + 1, Count: n})
 			return nil
 		}
 	}
@@ -143,7 +143,7 @@ func (s *splitter) build(v batch.View, from, to int64) error {
 	s.skip -= n
 	s.skipped += n
 	for _, o := range outs {
-		s.add(o.Batch, o.First, o.Next, o.Count, lane.Recoded)
+		s.add(lane.Recoded, o)
 	}
 	return nil
 }
@@ -169,15 +169,15 @@ func (s *splitter) drop(v batch.View) bool {
 	return v.Magic() == 2 && v.Count() == 0 || v.Transactional() && s.aborted[v.ProducerID()]
 }
 
-func (s *splitter) add(v batch.View, first, next int64, records int32, path lane.Path) {
+func (s *splitter) add(path lane.Path, o recode.Out) {
 	hold := s.hold
 	if path == lane.Recoded {
-		hold = hold.Split(int64(len(v)))
+		hold = hold.Split(int64(len(o.Batch)))
 	} else {
 		hold.Keep()
 	}
 	s.items = append(s.items, lane.Item{
-		Bytes: v, First: offsets.Source(first), Next: offsets.Source(next),
-		Records: records, Time: v.FirstTimestamp(), Path: path, Hold: hold,
+		Bytes: o.Batch, First: offsets.Source(o.First), Next: offsets.Source(o.Next), Runs: o.Runs,
+		Records: o.Count, Time: o.Batch.FirstTimestamp(), Path: path, Hold: hold,
 	})
 }

@@ -51,6 +51,7 @@ type Item struct {
 	Bytes       []byte         // one v2 batch; owned by the lane from Put on
 	First, Next offsets.Source // its first record; where the source goes on after it
 	Records     int32          // at least 1
+	Runs        []offsets.Run  // the records' source offsets; nil: they follow each other from First on
 	Leader      Leader         // of the offset before Next
 	Time        int64          // of its first record, milliseconds since 1970
 	Path        Path
@@ -180,6 +181,32 @@ func (l *Lane) Shed() {
 	if room != nil {
 		room(l)
 	}
+}
+
+// JoinRuns are the source offsets of the items' records in the form of Item.Runs.
+func JoinRuns(items []Item) (runs []offsets.Run) {
+	next := items[0].First
+	for i, it := range items {
+		if it.Runs == nil && it.First == next && runs == nil {
+			next += offsets.Source(it.Records)
+			continue
+		}
+		if runs == nil && i > 0 {
+			runs = append(runs, offsets.Run{First: items[0].First, N: int64(next - items[0].First)})
+		}
+		runs = it.appendRuns(runs)
+	}
+	return runs
+}
+
+func (it Item) appendRuns(runs []offsets.Run) []offsets.Run {
+	if it.Runs == nil {
+		return offsets.AppendRun(runs, offsets.Run{First: it.First, N: int64(it.Records)})
+	}
+	for _, r := range it.Runs {
+		runs = offsets.AppendRun(runs, r)
+	}
+	return runs
 }
 
 func (it Item) copied() Item {

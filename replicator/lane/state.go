@@ -99,12 +99,6 @@ func (l *Lane) Oldest() Item {
 	return l.flight[0]
 }
 
-// Dense tells that the records of the batch follow each other on the source, so
-// that the one at i has offset First+i. A batch that was built anew may hide gaps.
-func (it Item) Dense() bool {
-	return it.Path == Whole || it.Records == 1 || it.Next-it.First == offsets.Source(it.Records)
-}
-
 // State is what the lane does now.
 func (l *Lane) State() State {
 	l.mu.Lock()

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/kferry/kferry/offsets"
@@ -193,6 +194,27 @@ func TestMemoryComesBack(t *testing.T) {
 		}
 		if l.Ack(0); back != c.want {
 			t.Errorf("%s: given back %d times, want %d", c.name, back, c.want)
+		}
+	}
+}
+
+func TestJoinRuns(t *testing.T) {
+	run := func(first, n int64) offsets.Run { return offsets.Run{First: offsets.Source(first), N: n} }
+	item := func(first int64, records int32, runs ...offsets.Run) Item {
+		return Item{First: offsets.Source(first), Records: records, Runs: runs}
+	}
+	for name, c := range map[string]struct {
+		items []Item
+		want  []offsets.Run
+	}{
+		"one":                {[]Item{item(5, 3)}, nil},
+		"following":          {[]Item{item(5, 3), item(8, 1)}, nil},
+		"a gap between":      {[]Item{item(5, 3), item(9, 1), item(10, 2)}, []offsets.Run{run(5, 3), run(9, 3)}},
+		"a gap inside first": {[]Item{item(5, 3, run(5, 2), run(8, 1)), item(9, 1)}, []offsets.Run{run(5, 2), run(8, 2)}},
+		"a gap inside last":  {[]Item{item(5, 3), item(8, 2, run(8, 1), run(10, 1))}, []offsets.Run{run(5, 4), run(10, 1)}},
+	} {
+		if got := JoinRuns(c.items); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }

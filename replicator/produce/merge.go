@@ -78,6 +78,7 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	for _, w := range waiting[:used] {
 		it.Records += w.Records
 	}
+	it.Runs = lane.JoinRuns(waiting[:used])
 	return it, used, nil
 }
 

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
 )
 
@@ -41,6 +43,7 @@ type Recoder struct {
 	joint  joint   // the batch being built
 	packed []byte  // the same, compressed
 	marks  []joint // Merge: the joint after each batch
+	runs   []offsets.Run
 
 	skipped int // what Skipped returns
 }
@@ -59,10 +62,11 @@ type Options struct {
 
 // Out is one batch that Recode built.
 type Out struct {
-	Batch batch.View // own memory, sealed, unstamped
-	First int64      // source offset of the first record
-	Next  int64      // source offset to read once this batch is done
-	Count int32      // records in it, at least 1
+	Batch batch.View    // own memory, sealed, unstamped
+	First int64         // source offset of the first record
+	Next  int64         // source offset to read once this batch is done
+	Count int32         // records in it, at least 1
+	Runs  []offsets.Run // the records' source offsets; nil: they follow each other from First on
 }
 
 // ErrCorrupt means that a batch does not match the checksum it travelled with:
@@ -243,16 +247,21 @@ func (r *Recoder) cut(outs []Out, s *source, lo, hi int, opts Options) ([]Out, e
 // least one.
 func (r *Recoder) build(s *source, lo, hi int) (o Out, err error) {
 	r.joint.reset()
+	r.runs = r.runs[:0]
 	for at := lo; at < hi; {
 		rec, n, _ := nextRecord(s.plain[at:]) // drop has checked them all
 		if at == lo {
 			o.First = s.base + rec.off
 		}
 		o.Next = s.base + rec.off + 1
+		r.runs = offsets.AppendRun(r.runs, offsets.Run{First: offsets.Source(s.base + rec.off), N: 1})
 		r.joint.add(rec, s.timeOf(rec))
 		at += n
 	}
 	o.Count = r.joint.count
+	if len(r.runs) > 1 {
+		o.Runs = slices.Clone(r.runs)
+	}
 	o.Batch, err = r.seal(r.joint, s.codec)
 	return o, err
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
 )
 
@@ -31,6 +33,16 @@ func checkOuts(t testing.TB, outs []Out, want []rec, codec batch.Codec, limit in
 		end := i + int(o.Batch.Count())
 		if o.Count != o.Batch.Count() || end > len(want) || o.First != want[i].off {
 			t.Fatalf("out %d: %d records from %d", n, o.Count, o.First)
+		}
+		var runs []offsets.Run
+		for _, r := range want[i:end] {
+			runs = offsets.AppendRun(runs, offsets.Run{First: offsets.Source(r.off), N: 1})
+		}
+		if len(runs) == 1 {
+			runs = nil
+		}
+		if !slices.Equal(o.Runs, runs) {
+			t.Fatalf("out %d: offsets %v, want %v", n, o.Runs, runs)
 		}
 		if i = end; n < len(outs)-1 && o.Next != want[i-1].off+1 || n == len(outs)-1 && o.Next != next {
 			t.Fatalf("out %d of %d: next %d", n, len(outs), o.Next)
