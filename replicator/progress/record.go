@@ -26,6 +26,16 @@ type Record struct {
 	TargetTopic        string
 	SourceID, TargetID [16]byte // topic ids; zero where a cluster has none
 	At                 time.Time
+	// Offsets is the lane's offset map as last stored; set by Load alone.
+	Offsets *Offsets
+}
+
+// Offsets is a stored offset map (offsets.Map). Its record tells where the lane
+// was when the map was taken, which may be a while before its progress: a map
+// can be large, and little is lost when the newest end of it has to be read back.
+type Offsets struct {
+	Record
+	Map []byte
 }
 
 // wire is the JSON form, field for field what docs/progress.md says.
@@ -35,6 +45,7 @@ type wire struct {
 	Source   place     `json:"source"`
 	Target   place     `json:"target"`
 	Producer producer  `json:"producer"`
+	Map      []byte    `json:"map,omitempty"` // of an offset map only
 }
 
 type place struct {
@@ -55,6 +66,7 @@ type producer struct {
 const (
 	lanePrefix  = "lane/"
 	claimPrefix = "claim/"
+	mapPrefix   = "offsets/"
 )
 
 // Key is the record key of a lane: "lane/<topic>/<partition>". Topic names hold
@@ -63,6 +75,9 @@ func Key(id lane.ID) string { return lanePrefix + id.Topic + "/" + strconv.Itoa(
 
 // claimKey is the key of a claim to begin a lane: see Store.Claim.
 func claimKey(id lane.ID) string { return claimPrefix + strings.TrimPrefix(Key(id), lanePrefix) }
+
+// mapKey is the key of the lane's offset map.
+func mapKey(id lane.ID) string { return mapPrefix + strings.TrimPrefix(Key(id), lanePrefix) }
 
 func parseKey(key string) (lane.ID, bool) {
 	parts := strings.Split(key, "/")
@@ -74,25 +89,44 @@ func parseKey(key string) (lane.ID, bool) {
 	return id, err == nil && n >= 0 && Key(id) == key // not "+1" or "01": one lane has one key
 }
 
-func (r Record) encode() ([]byte, error) {
-	return json.Marshal(wire{
+func (r Record) encode() ([]byte, error) { return json.Marshal(r.wire()) }
+
+func (o Offsets) encode() ([]byte, error) {
+	w := o.wire()
+	w.Map = o.Map
+	return json.Marshal(w)
+}
+
+func (r Record) wire() wire {
+	return wire{
 		Version:  Version,
 		At:       r.At.UTC().Truncate(time.Millisecond),
 		Source:   place{r.Lane.Topic, hexID(r.SourceID), r.Lane.Partition, int64(r.Position.Source), epoch(r.Position.Leader)},
 		Target:   place{r.TargetTopic, hexID(r.TargetID), r.Lane.Partition, int64(r.Position.Target), nil},
 		Producer: producer{r.Position.Producer, r.Position.Epoch, r.Position.Sequence},
-	})
+	}
+}
+
+func decode(key string, value []byte) (Record, error) {
+	var w wire
+	return w.decode(key, value)
+}
+
+// decodeOffsets reads an offset map back; key is the lane's.
+func decodeOffsets(key string, value []byte) (Offsets, error) {
+	var w wire
+	r, err := w.decode(key, value)
+	return Offsets{r, w.Map}, err
 }
 
 // decode reads a record back. Its key must name the same lane as its value:
 // a position applied to another lane would lose records.
-func decode(key string, value []byte) (Record, error) {
+func (w *wire) decode(key string, value []byte) (Record, error) {
 	id, ok := parseKey(key)
 	if !ok {
 		return Record{}, fmt.Errorf("progress record with key %q: want lane/<topic>/<partition>", key)
 	}
-	var w wire
-	if err := json.Unmarshal(value, &w); err != nil {
+	if err := json.Unmarshal(value, w); err != nil {
 		return Record{}, fmt.Errorf("progress record %q: %w", key, err)
 	}
 	switch {

@@ -241,19 +241,23 @@ func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, 
 
 // content is what some stretch of the topic says.
 type content struct {
-	lanes  map[lane.ID]Record // the last record of each
-	claims map[lane.ID]Record // the first claim of each
+	lanes  map[lane.ID]Record   // the last record of each
+	claims map[lane.ID]Record   // the first claim of each
+	maps   map[lane.ID]*Offsets // the last of each
 }
 
 func newContent() *content {
-	return &content{lanes: map[lane.ID]Record{}, claims: map[lane.ID]Record{}}
+	return &content{lanes: map[lane.ID]Record{}, claims: map[lane.ID]Record{}, maps: map[lane.ID]*Offsets{}}
 }
 
-// begun are the lanes that have a place to go on from: their last record, or
-// else the claim that came first.
+// begun are the lanes that have a place to go on from: their last record with
+// their offset map, or else the claim that came first.
 func (c *content) begun() map[lane.ID]Record {
 	out := maps.Clone(c.claims)
-	maps.Copy(out, c.lanes)
+	for id, r := range c.lanes {
+		r.Offsets = c.maps[id]
+		out[id] = r
+	}
 	return out
 }
 
@@ -264,6 +268,9 @@ func (c *content) keep(r *kgo.Record) error {
 	}
 	if _, ok := parsePauseKey(string(r.Key)); ok {
 		return nil // not about a lane: see Pauses
+	}
+	if of, ok := strings.CutPrefix(string(r.Key), mapPrefix); ok {
+		return c.keepMap(lanePrefix+of, r.Value)
 	}
 	key, claim := strings.CutPrefix(string(r.Key), claimPrefix)
 	if claim {
@@ -291,10 +298,33 @@ func (c *content) keep(r *kgo.Record) error {
 	return nil
 }
 
+// keepMap takes the offset map of the lane with that key.
+func (c *content) keepMap(key string, value []byte) error {
+	id, ok := parseKey(key)
+	if value == nil {
+		if ok {
+			delete(c.maps, id)
+		}
+		return nil
+	}
+	o, err := decodeOffsets(key, value)
+	if err == nil {
+		c.maps[o.Lane] = &o
+	}
+	return err
+}
+
 // Save writes records and returns once the target has them all, or the first
 // error. The claims of lanes in begun are withdrawn with it: a record counts more.
 func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) error {
-	if _, err := s.write(ctx, Key, records, begun...); err != nil {
+	out, err := s.produced(Key, records)
+	if err != nil {
+		return err
+	}
+	for _, id := range begun {
+		out = append(out, s.record(id, claimKey, nil))
+	}
+	if _, err := s.write(ctx, out); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -305,6 +335,21 @@ func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) er
 	return nil
 }
 
+// SaveOffsets writes offset maps and returns once the target has them all, or
+// the first error.
+func (s *Store) SaveOffsets(ctx context.Context, maps []Offsets) error {
+	out := make([]*kgo.Record, 0, len(maps))
+	for _, o := range maps {
+		v, err := o.encode()
+		if err != nil {
+			return err
+		}
+		out = append(out, s.record(o.Lane, mapKey, v))
+	}
+	_, err := s.write(ctx, out)
+	return err
+}
+
 // Claim settles where lanes begin that nobody has begun. Two replicas may try at
 // the same time with different positions, and records of both under the same
 // sequence numbers would be lost as duplicates. So each writes its claim, and
@@ -312,7 +357,11 @@ func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) er
 // from, by lane: the caller's own, or another replica's.
 func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record, error) {
 	fresh := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return s.settled(r.Lane) })
-	before, err := s.write(ctx, claimKey, fresh)
+	out, err := s.produced(claimKey, fresh)
+	if err != nil {
+		return nil, err
+	}
+	before, err := s.write(ctx, out)
 	if err != nil {
 		return nil, err
 	}
@@ -335,15 +384,15 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 			s.claimed[r.Lane] = first
 		}
 	}
-	out := map[lane.ID]Record{}
+	all := map[lane.ID]Record{}
 	for _, r := range records {
 		settled, ok := s.claimed[r.Lane]
 		if !ok {
 			return nil, fmt.Errorf("progress topic %q: the claim of topic %q partition %d was written and cannot be read back yet", s.topic, r.Lane.Topic, r.Lane.Partition)
 		}
-		out[r.Lane] = settled
+		all[r.Lane] = settled
 	}
-	return out, nil
+	return all, nil
 }
 
 func (s *Store) settled(id lane.ID) bool {
@@ -353,22 +402,29 @@ func (s *Store) settled(id lane.ID) bool {
 	return ok
 }
 
-// write writes records. foreign are the slots where others wrote since we last
-// looked, and from where on: nothing of theirs is known there.
-func (s *Store) write(ctx context.Context, key func(lane.ID) string, records []Record, begun ...lane.ID) (foreign map[int32]int64, err error) {
-	if len(records) == 0 {
-		return nil, nil
-	}
+// produced are records as they are written, under the keys of key.
+func (s *Store) produced(key func(lane.ID) string, records []Record) ([]*kgo.Record, error) {
 	out := make([]*kgo.Record, 0, len(records))
 	for _, r := range records {
 		v, err := r.encode()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &kgo.Record{Topic: s.topic, Partition: s.Slot(r.Lane), Key: []byte(key(r.Lane)), Value: v})
+		out = append(out, s.record(r.Lane, key, v))
 	}
-	for _, id := range begun {
-		out = append(out, &kgo.Record{Topic: s.topic, Partition: s.Slot(id), Key: []byte(claimKey(id))})
+	return out, nil
+}
+
+// record is one record about a lane, in the lane's slot.
+func (s *Store) record(id lane.ID, key func(lane.ID) string, value []byte) *kgo.Record {
+	return &kgo.Record{Topic: s.topic, Partition: s.Slot(id), Key: []byte(key(id)), Value: value}
+}
+
+// write writes out. foreign are the slots where others wrote since we last
+// looked, and from where on: nothing of theirs is known there.
+func (s *Store) write(ctx context.Context, out []*kgo.Record) (foreign map[int32]int64, err error) {
+	if len(out) == 0 {
+		return nil, nil
 	}
 	within, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()

@@ -570,3 +570,27 @@ func TestWriteCutInTwo(t *testing.T) {
 		}
 	}
 }
+
+func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		save(t, s, recordOf("t", 0, 40), recordOf("t", 1, 50))
+		for _, m := range []Offsets{
+			{recordOf("t", 0, 10), []byte("old")},
+			{recordOf("t", 0, 30), []byte("new")},
+			{recordOf("u", 0, 30), []byte("of a lane without progress")},
+		} {
+			if err := s.SaveOffsets(t.Context(), []Offsets{m}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := load(t, cl)
+		if len(got) != 2 || got[lane.ID{Topic: "t", Partition: 1}].Offsets != nil {
+			t.Errorf("got %+v", got)
+		}
+		r := got[lane.ID{Topic: "t"}]
+		if r.Position.Source != 40 || r.Offsets == nil || r.Offsets.Position.Source != 30 || string(r.Offsets.Map) != "new" {
+			t.Errorf("got %+v with offsets %+v", r, r.Offsets)
+		}
+	})
+}
