@@ -128,6 +128,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.storeLoop(steer) })
 	steering.Go(func() { f.share(ctx, steer) })
 	steering.Go(func() { f.followPauses(ctx) })
+	steering.Go(func() { f.readBack(ctx) })
 
 	<-ctx.Done()
 	f.log.Info("stopping: letting what is on its way arrive")
@@ -269,7 +270,7 @@ func (f *flow) storeLoop(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			switch saved, err := f.save(ctx); {
+			switch saved, err := f.save(ctx, false); {
 			case err != nil && ctx.Err() == nil:
 				f.outages.report("progress", "progress is not stored; records are carried all the same", err)
 			case saved: // where nothing moved, nothing tells that it would be stored
@@ -281,13 +282,14 @@ func (f *flow) storeLoop(ctx context.Context) {
 	}
 }
 
-// save stores the progress of every lane that moved since it was last stored.
+// save stores the progress of every lane that moved since it was last stored,
+// and the offset maps that are due; last is for lanes that are let go.
 //
 // It must never overwrite what a start has stored meanwhile: a position and a
 // sequence that do not belong together would make the next resume skip records
 // that nobody carried. Hence one lock over looking and writing, and lanes that
 // start or are stopped are left alone: whoever starts one set its state first.
-func (f *flow) save(ctx context.Context) (saved bool, err error) {
+func (f *flow) save(ctx context.Context, last bool) (saved bool, err error) {
 	f.saving <- struct{}{}
 	defer func() { <-f.saving }()
 	var out []progress.Record
@@ -307,7 +309,7 @@ func (f *flow) save(ctx context.Context) (saved bool, err error) {
 	for i, m := range moved {
 		m.stored = out[i]
 	}
-	return len(out) > 0, nil
+	return len(out) > 0, f.saveMaps(ctx, last)
 }
 
 // drain waits until no running lane holds anything, or drainFor has passed.
@@ -331,7 +333,7 @@ func (f *flow) drain() {
 func (f *flow) lastSave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainFor)
 	defer cancel()
-	if _, err := f.save(ctx); err != nil {
+	if _, err := f.save(ctx, true); err != nil {
 		return fmt.Errorf("flow %q: %w (nothing is lost: the next start finds out what arrived)", f.cfg.Name, err)
 	}
 	f.log.Info("stopped, progress stored")

@@ -23,6 +23,7 @@ type member struct {
 	gone  bool // the source shows it no more
 
 	stored progress.Record // as last stored, or zero; guarded by flow.saving
+	mapped storedMap       // the same of its offset map
 	began  bool            // Start was called: the lane knows its position better than stored
 	late   bool            // it appeared while the flow carries its topics: nothing of it may be left out
 
@@ -420,7 +421,7 @@ func (h *helm) begun(j *job) {
 	}
 	m.aside = nil
 	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
-	m.lane.Start(j.plan.Position, j.plan.Skip)
+	m.lane.Start(j.plan.Position, j.plan.Skip, j.seen.End, j.offsets)
 	m.homeSource, m.homeTarget = true, true
 	h.pending[m] = true
 }

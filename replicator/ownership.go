@@ -207,7 +207,7 @@ func (h *helm) disown(slots []int32, done func()) {
 	left := len(ms)
 	finish := func() {
 		go func() { // progress is written beside the helm
-			if _, err := h.f.save(h.f.io); err != nil {
+			if _, err := h.f.save(h.f.io, true); err != nil {
 				h.f.log.Warn("the progress of lanes that were let go is not stored; the next owner asks the target", "err", err)
 			}
 			h.post(func() {

@@ -32,6 +32,8 @@ type job struct {
 	id        lane.ID
 	place     catalog.Place
 	stored    progress.Record // its Position is where the lane is; zero Lane: nothing is known
+	from      lane.Position   // that, before any plan
+	offsets   *offsets.Map    // up to the plan's position; nil: the lane has it
 	began     bool            // the lane knows its position better than stored
 	fresh     bool            // nothing is stored of it: its first position has to be claimed
 	restart   bool            // the source is no longer the one that was carried
@@ -80,13 +82,14 @@ func (s *starter) take() {
 		if j.began {
 			j.stored.Position = j.member.lane.Snapshot().Position
 		}
+		j.from = j.stored.Position
 	}
 }
 
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
 	s.take()
-	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.remap, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
 			return
@@ -423,7 +426,7 @@ const (
 func (s *starter) confirm(ctx context.Context, j *job) error {
 	pos := j.stored.Position
 	last, found, err := progress.Scan{
-		Link: s.f.target.Links()[0], Leader: j.place.TargetLeader, Topic: j.place.TargetTopic, TopicID: j.place.TargetID, ID: j.id,
+		Log:  s.f.targetLog(j.id, j.place),
 		From: max(pos.Target, j.seen.Start), To: j.seen.End, Producer: pos.Producer, Epoch: pos.Epoch,
 	}.Last(ctx)
 	switch {

@@ -37,6 +37,7 @@ var levels = map[string]int{
 	"replicator/catalog":     2,
 	"replicator/progress":    2,
 	"replicator/deadletter":  2,
+	"replicator/readback":    2,
 	"offsets/groups":         2,
 	"offsets/beat":           2,
 	"internal/datagen":       2,

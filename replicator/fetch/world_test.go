@@ -108,7 +108,7 @@ func (w *world) settle() {
 // lane makes one that reads partition n of topic from offset from.
 func (w *world) lane(topic string, n int32, from offsets.Source) *lane.Lane {
 	l := lane.New(lane.ID{Topic: topic, Partition: n}, topic)
-	l.Start(lane.Position{Source: from}, 0)
+	l.Start(lane.Position{Source: from}, 0, 0, nil)
 	return l
 }
 

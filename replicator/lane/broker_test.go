@@ -112,6 +112,7 @@ func (m *model) check() {
 	if mine != records || seq != s.Sequence {
 		m.fatalf("position %+v stands for %d records and sequence %d, the target has %d of them", s.Position, records, seq, mine)
 	}
+	m.checkOffsets(s.Source)
 	l := m.l
 	if l.probe && l.out > 1 || l.out > Depth || len(l.flight) > Depth || l.pos.Source > l.sent || l.sent > l.fetched || l.back > l.out ||
 		l.skip > 0 && len(l.flight)+len(l.waiting) > 0 {
@@ -134,4 +135,74 @@ func (m *model) check() {
 	if m.b.Used() != held {
 		m.fatalf("the budget says %d bytes, %d are held", m.b.Used(), held)
 	}
+}
+
+// checkOffsets holds the lane's offset map against the target's log, both ways.
+func (m *model) checkOffsets(pos offsets.Source) {
+	for s := m.source[0].first; s <= pos+1; s++ {
+		to, found, _ := m.l.offsets.Translate(s)
+		again := 0
+		for at, r := range m.log {
+			switch {
+			case !r.ours:
+			case r.from >= s && offsets.Target(at) < to:
+				m.fatalf("source %d translates to target %d (%s): source %d at %d would be skipped", s, to, found, r.from, at)
+			case r.from < s && offsets.Target(at) >= to:
+				again++
+			}
+		}
+		m.judge(found, again, "source %d to target %d", s, to)
+	}
+	for t := range offsets.Target(len(m.log)) + 1 {
+		to, found, _ := m.l.offsets.Reverse(t)
+		again := 0
+		for at, r := range m.log {
+			switch {
+			case !r.ours || r.from >= pos:
+			case offsets.Target(at) >= t && r.from < to:
+				m.fatalf("target %d translates to source %d (%s): source %d at %d would be skipped", t, to, found, r.from, at)
+			case offsets.Target(at) < t && r.from >= to:
+				again++
+			}
+		}
+		m.judge(found, again, "target %d to source %d", t, to)
+	}
+}
+
+func (m *model) judge(found offsets.Found, again int, format string, args ...any) {
+	switch found {
+	case offsets.Exact, offsets.Gap:
+		m.done.exact++
+		if again > 0 {
+			m.fatalf(format+" (%s): %d records would be read again", append(args, found, again)...)
+		}
+	case offsets.Floor:
+		m.done.floors++
+	}
+}
+
+// readBack settles the lane's doubt, if it has one, or the later part of it.
+func (m *model) readBack() {
+	d, ok := m.l.Doubt()
+	if !ok {
+		return
+	}
+	var found []offsets.Piece
+	for at, r := range m.log {
+		if !r.ours || r.from < d.Source || r.from >= d.Source+offsets.Source(d.SourceLen) {
+			continue
+		}
+		found = append(found, offsets.Piece{Source: r.from, SourceLen: 1, Target: offsets.Target(at), TargetLen: 1, Records: 1})
+	}
+	if len(found) == 0 {
+		return // nothing was carried before the map was lost
+	}
+	if n := len(found); after(m.log[found[n-1].Target].seq) != d.Sequence {
+		m.fatalf("doubt %+v: the last of %d records does not come before its sequence", d, n)
+	}
+	found = found[m.r.IntN(len(found)):]
+	if err := m.l.Settle(d, found); err != nil {
+		m.fatalf("settle %+v with %+v: %v", d, found, err)
+	}
+	m.done.settled++
 }

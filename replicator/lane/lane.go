@@ -124,6 +124,10 @@ type Lane struct {
 	logStart, end offsets.Source // of the source partition, as last seen; end < 0: never seen
 	stats         Stats
 
+	offsets *offsets.Map   // nil until the lane starts. Invariant: it ends at pos.Source
+	reach   offsets.Target // all that the target had of the lane when it started is below
+	doubt   *Doubt
+
 	ready, room func(*Lane) // told that there is something to send, or room to fetch
 }
 
@@ -134,8 +138,11 @@ func New(id ID, targetTopic string) *Lane {
 
 // Start puts the lane at p and lets it run. skip data records from p.Source on
 // are on the target already (see Resume): they are read, counted and dropped,
-// and the first batch sent carries the sequence after them.
-func (l *Lane) Start(p Position, skip int64) {
+// and the first batch sent carries the sequence after them. All that the target
+// has of the lane is below reach. m is
+// the map of what is below p on both sides; nil keeps the lane's own, or begins
+// one at p.
+func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Map) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.out != l.back {
@@ -144,6 +151,17 @@ func (l *Lane) Start(p Position, skip int64) {
 	l.dropLocked()
 	l.pos, l.sent, l.fetched = p, p.Source, p.Source
 	l.skip, l.seq, l.leader = skip, Advance(p.Sequence, skip), p.Leader
+	l.reach = reach
+	switch {
+	case m != nil:
+		l.offsets = m
+	case l.offsets == nil:
+		l.offsets = offsets.NewMap(p.Source, p.Target)
+	}
+	l.offsets.Advance(p.Source) // retention may have removed what is between
+	if skip == 0 {
+		l.reachLocked()
+	}
 	l.out, l.back, l.shut, l.probe = 0, 0, false, true
 	l.setLocked(Running, "")
 }
@@ -259,6 +277,7 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64,
 		last.Next, last.Leader, l.sent = next, leader, next
 	default:
 		l.pos.Source, l.pos.Leader, l.sent = next, leader, next
+		l.offsets.Advance(next)
 	}
 	ready := l.ready
 	wake := len(l.waiting) > 0 && ready != nil
@@ -289,10 +308,21 @@ func (l *Lane) skippedLocked(items []Item, next offsets.Source, skipped int64) {
 	l.skip -= skipped
 	l.pos.Source, l.pos.Sequence, l.pos.Leader = next, Advance(l.pos.Sequence, skipped), 0
 	l.sent = next
+	l.offsets.Hole(next, skipped)
+	if l.skip == 0 {
+		l.reachLocked()
+	}
 	l.stats.Skipped += skipped
 	if l.skip < 0 || l.skip == 0 && l.pos.Sequence != l.seq {
 		panic("lane: skipped more records than the target has")
 	}
+}
+
+// reachLocked: all that the target had when the lane started is below the position now.
+func (l *Lane) reachLocked() {
+	l.offsets.Reach(l.reach)
+	l.pos.Target = max(l.pos.Target, l.reach)
+	l.doubtLocked()
 }
 
 // Window is what a lane would send now.
@@ -388,6 +418,7 @@ func (l *Lane) Ack(base offsets.Target) (settled bool) {
 	l.bytes -= int64(len(it.Bytes))
 	l.pos.Source, l.pos.Leader = it.Next, it.Leader
 	l.pos.Sequence = Advance(it.seq, int64(it.Records))
+	l.learn(it, base)
 	if base != offsets.UnknownTarget {
 		l.pos.Target = base + offsets.Target(it.Records)
 	}
@@ -403,6 +434,20 @@ func (l *Lane) Ack(base offsets.Target) (settled bool) {
 		room(l)
 	}
 	return settled
+}
+
+// learn takes note of where the records of it are.
+func (l *Lane) learn(it Item, base offsets.Target) {
+	if it.Runs == nil {
+		l.offsets.Append(it.First, base, int64(it.Records))
+	}
+	for _, r := range it.Runs {
+		l.offsets.Append(r.First, base, r.N)
+		if base != offsets.UnknownTarget {
+			base += offsets.Target(r.N)
+		}
+	}
+	l.offsets.Advance(it.Next)
 }
 
 // Fail takes note that the oldest batch not yet answered was not stored, and

@@ -36,6 +36,7 @@ func TestModel(t *testing.T) {
 		"skips on resume": total.skipped, "scans for a forgotten id": total.scanned, "voided replies": total.void,
 		"duplicates at the broker": total.duplicates, "late batches of a dead process": total.late,
 		"resumes after a refused sequence": total.resumed, "sheds": total.shed, "positions that jump a gap": total.jumped,
+		"exact translations": total.exact, "translations that are floors": total.floors, "doubts settled": total.settled,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d seeds", name, seeds)
@@ -43,7 +44,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-type done struct{ again, merged, failed, crashed, skipped, scanned, void, duplicates, late, resumed, shed, jumped int }
+type done struct{ again, merged, failed, crashed, skipped, scanned, void, duplicates, late, resumed, shed, jumped, exact, floors, settled int }
 
 func (d *done) add(o done) {
 	d.again += o.again
@@ -58,6 +59,9 @@ func (d *done) add(o done) {
 	d.resumed += o.resumed
 	d.shed += o.shed
 	d.jumped += o.jumped
+	d.exact += o.exact
+	d.floors += o.floors
+	d.settled += o.settled
 }
 
 const modelProducer = 7
@@ -116,7 +120,9 @@ type model struct {
 	l      *Lane
 	b      *budget.Budget
 	saved  Position
-	leaver bool // the lane was shut from outside
+	mapped *offsets.Map // stored now and then
+	at     Position     // where the lane was then
+	leaver bool         // the lane was shut from outside
 }
 
 type pendingReply struct {
@@ -144,6 +150,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	}
 	m.foreign()
 	m.saved = Position{Source: begin, Target: offsets.Target(len(m.log)), Producer: modelProducer, Sequence: m.start}
+	m.mapped, m.at = offsets.NewMap(m.saved.Source, m.saved.Target), m.saved
 	m.begin()
 	return m
 }
@@ -155,7 +162,7 @@ func (m *model) fatalf(format string, args ...any) {
 
 // step lets one thing happen.
 func (m *model) step() {
-	switch m.r.IntN(24) {
+	switch m.r.IntN(25) {
 	case 0, 1, 2:
 		m.ask()
 	case 3, 4, 5:
@@ -169,13 +176,15 @@ func (m *model) step() {
 	case 18:
 		m.breakConnection()
 	case 19:
-		m.saved = m.l.Snapshot().Position
+		m.save()
 	case 20:
 		m.foreign()
 	case 21:
 		m.late()
 	case 22:
 		m.shut()
+	case 24:
+		m.readBack()
 	case 23:
 		switch m.r.IntN(5) {
 		case 0:
@@ -186,6 +195,13 @@ func (m *model) step() {
 			m.l.Shed()
 			m.done.shed++
 		}
+	}
+}
+
+func (m *model) save() {
+	m.saved = m.l.Snapshot().Position
+	if m.r.IntN(3) == 0 {
+		m.at, m.mapped = m.l.Offsets()
 	}
 }
 
@@ -287,6 +303,7 @@ func (m *model) send() {
 				it.Records += x.Records
 				it.Bytes = append(it.Bytes, x.Bytes...)
 			}
+			it.Runs = JoinRuns(w.Items[:used])
 			it.Hold = w.Items[0].Hold.Split(int64(len(it.Bytes)))
 		}
 		if m.r.IntN(4) == 0 { // a reply comes between Next and Send
@@ -346,7 +363,7 @@ func (m *model) settle() {
 	}
 	m.done.resumed++
 	m.saved = m.l.Snapshot().Position
-	m.resume()
+	m.resume(nil)
 }
 
 func (m *model) breakConnection() {
@@ -405,11 +422,15 @@ func (m *model) late() {
 
 func (m *model) begin() {
 	m.l = New(ID{"t", 0}, "t")
-	m.resume()
+	stored := m.mapped.Clone()
+	if m.r.IntN(8) == 0 {
+		stored = nil // somebody lost it
+	}
+	m.resume(Mapped(stored, m.at, m.saved))
 }
 
-// resume is what a start does.
-func (m *model) resume() {
+// resume is what a start does; mp is the map of a process that begins.
+func (m *model) resume(mp *offsets.Map) {
 	seen := Seen{
 		LogStart: m.source[0].first, LogEnd: m.source[len(m.source)-1].next,
 		End: offsets.Target(len(m.log)), Known: m.known, Last: m.last,
@@ -429,7 +450,7 @@ func (m *model) resume() {
 		m.fatalf("resume at %+v, seen %+v: %+v, %v", m.saved, seen, plan, err)
 	}
 	m.saved = plan.Position
-	m.l.Start(plan.Position, plan.Skip)
+	m.l.Start(plan.Position, plan.Skip, seen.End, mp)
 }
 
 // finish lets all arrive without further trouble and looks at the result.

@@ -75,6 +75,22 @@ func (p Plan) Restart(seen Seen) Plan {
 	return p
 }
 
+// Mapped brings a stored offset map, taken when the lane was at position at, to
+// the lane's stored position p, which may be of a while later. What the map
+// missed is a hole whose records are counted by their sequences. nil, a map that
+// was lost, makes one that says the least.
+func Mapped(m *offsets.Map, at, p Position) *offsets.Map {
+	n := int64(-1)
+	switch {
+	case m == nil:
+		m = offsets.NewMap(0, 0)
+	case at.Producer == p.Producer && at.Epoch == p.Epoch:
+		n = written(at.Sequence, p.Sequence-1)
+	}
+	m.Hole(p.Source, n)
+	return m
+}
+
 // ErrForgotten means that the target forgot the producer id while its log has
 // grown since: read its log from Position.Target on, find the last sequence of
 // our producer there, and call Resume again with Known set (or with End set to

@@ -150,7 +150,7 @@ func TestSnapshot(t *testing.T) {
 	if s := l.Snapshot(); s.State != Starting || s.Lag != -1 || s.End != -1 || s.Oldest != 0 {
 		t.Errorf("new: %+v", s)
 	}
-	l.Start(at, 0)
+	l.Start(at, 0, 0, nil)
 	l.Seen(900, 1100)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{
@@ -213,7 +213,7 @@ func TestBothSidesAtOnce(t *testing.T) {
 		default:
 		}
 	})
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	const batches = 2000
 	go func() {
 		next := offsets.Source(0)
@@ -249,7 +249,7 @@ func TestBothSidesAtOnce(t *testing.T) {
 // takes a while. Only -race can see this one fail.
 func TestWindowStaysAsShown(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0, 0)
 	w, _ := l.Next()

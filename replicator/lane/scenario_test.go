@@ -75,7 +75,7 @@ func (s *scenario) run() (out string) {
 		s.l.Start(Position{
 			Source: offsets.Source(s.arg("source", 0)), Target: offsets.Target(s.arg("target", 0)),
 			Producer: 7, Epoch: 1, Sequence: int32(s.arg("seq", 0)),
-		}, s.arg("skip", 0))
+		}, s.arg("skip", 0), 0, nil)
 	case "put":
 		return s.put()
 	case "fetch":

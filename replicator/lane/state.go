@@ -134,6 +134,51 @@ func (l *Lane) OnRoom(f func(*Lane)) {
 	l.room = f
 }
 
+// Offsets returns a copy of the lane's offset map and where the lane is, at one
+// moment; nil before the lane's first start.
+func (l *Lane) Offsets() (Position, *offsets.Map) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offsets == nil {
+		return l.pos, nil
+	}
+	return l.pos, l.offsets.Clone()
+}
+
+// OffsetsVersion changes with the lane's offset map, but not while it only grows
+// at its end.
+func (l *Lane) OffsetsVersion() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offsets == nil {
+		return 0
+	}
+	return l.offsets.Version()
+}
+
+// Translate tells where a source offset is on the target; false before the
+// lane's first start. See offsets.Map.
+func (l *Lane) Translate(s offsets.Source) (t offsets.Target, found offsets.Found, again int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offsets == nil {
+		return 0, 0, 0, false
+	}
+	t, found, again = l.offsets.Translate(s)
+	return t, found, again, true
+}
+
+// Reverse tells where a target offset is on the source; see Translate.
+func (l *Lane) Reverse(t offsets.Target) (s offsets.Source, found offsets.Found, again int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offsets == nil {
+		return 0, 0, 0, false
+	}
+	s, found, again = l.offsets.Reverse(t)
+	return s, found, again, true
+}
+
 // Count adds to the counters of what could not be carried exactly.
 func (l *Lane) Count(lost, twice, aside int64) {
 	l.mu.Lock()

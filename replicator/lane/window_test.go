@@ -11,7 +11,7 @@ import (
 // was acknowledged if open.
 func two(open bool) *Lane {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(3) {
@@ -54,7 +54,7 @@ func TestWindowCloses(t *testing.T) {
 			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0, 0)
 		}},
 		{"drop", func(l *Lane) { l.Fail(); l.Drop() }},
-		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0) }},
+		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0, 0, nil) }},
 	} {
 		l := two(true)
 		w, ok := l.Next()
@@ -101,14 +101,14 @@ func TestStartNeedsASettledLane(t *testing.T) {
 			t.Error("started with a batch on the wire")
 		}
 	}()
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 }
 
 // A batch in flight of a lane that shed must not keep the fetch response alive
 // that it came in.
 func TestShedCopiesWhatFlies(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	response := []byte("abc-----")
 	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0, 0)
@@ -132,7 +132,7 @@ func TestDropSettles(t *testing.T) {
 	if !l.Shut() {
 		t.Error("not settled")
 	}
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	if s := l.Snapshot(); s.Held != 0 || send(l) {
 		t.Errorf("holds %d bytes", s.Held)
 	}
@@ -141,7 +141,7 @@ func TestDropSettles(t *testing.T) {
 // Replies that come after the window was shut count until all are in.
 func TestSettles(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0)
+	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(4) {
@@ -183,7 +183,7 @@ func TestMemoryComesBack(t *testing.T) {
 		{"copied", func(l *Lane) { l.Shed() }, 0},
 	} {
 		l := New(ID{"t", 0}, "t")
-		l.Start(Position{}, 0)
+		l.Start(Position{}, 0, 0, nil)
 		gen, _, _, _, _ := l.Fetch()
 		back := 0
 		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0, 0)

@@ -129,7 +129,7 @@ func TestMoreThanARequest(t *testing.T) {
 func TestQueuedOnce(t *testing.T) {
 	p := New(Options{})
 	l := lane.New(lane.ID{Topic: "t"}, "t")
-	l.Start(lane.Position{}, 0)
+	l.Start(lane.Position{}, 0, 0, nil)
 	l.Put(1, []lane.Item{{Bytes: make([]byte, batch.HeaderSize), Next: 1, Records: 1}}, 1, 0, 0)
 	p.Add(Target{Lane: l})
 	m := p.lanes[l]
@@ -149,7 +149,7 @@ func TestQueuedOnce(t *testing.T) {
 func TestLeftAndCameBack(t *testing.T) {
 	p := New(Options{})
 	l := lane.New(lane.ID{Topic: "t"}, "t")
-	l.Start(lane.Position{}, 0)
+	l.Start(lane.Position{}, 0, 0, nil)
 	v := batch.View(make([]byte, batch.HeaderSize))
 	v.Init(batch.Header{Count: 1})
 	l.Put(1, []lane.Item{{Bytes: v, Next: 1, Records: 1}}, 1, 0, 0)

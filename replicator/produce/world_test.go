@@ -132,7 +132,7 @@ func (w *world) requests() []string {
 // lane makes one for a partition; add gives it to the producer.
 func (w *world) lane(n int32) *lane.Lane {
 	l := lane.New(lane.ID{Topic: "source", Partition: n}, topic)
-	l.Start(lane.Position{Producer: w.pid}, 0)
+	l.Start(lane.Position{Producer: w.pid}, 0, 0, nil)
 	w.lanes = append(w.lanes, l)
 	return l
 }

@@ -115,8 +115,8 @@ func (p *Pauses) more(ctx context.Context) (end bool, err error) {
 			return false, err
 		}
 	}
-	at := Scan{Link: p.s.cl.Links()[0], Leader: p.leader, Topic: p.s.topic, TopicID: p.id}
-	got, err := at.fetch(ctx, p.next, 1<<20)
+	at := kafka.Log{Link: p.s.cl.Links()[0], Leader: p.leader, Topic: p.s.topic, TopicID: p.id}
+	got, err := at.Fetch(ctx, p.next, 1<<20)
 	if errors.Is(err, kerr.OffsetOutOfRange) {
 		return false, p.restart(ctx)
 	}

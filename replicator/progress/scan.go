@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
@@ -16,11 +13,7 @@ import (
 
 // Scan describes a stretch of a target partition to look through.
 type Scan struct {
-	Link     *kafka.Link
-	Leader   int32
-	Topic    string
-	TopicID  [16]byte
-	ID       lane.ID // for the partition number
+	kafka.Log
 	From, To offsets.Target
 	Producer int64
 	Epoch    int16 // of the producer
@@ -32,7 +25,7 @@ type Scan struct {
 func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 	size := int32(1 << 20)
 	for at := int64(s.From); at < int64(s.To); {
-		got, err := s.fetch(ctx, at, size)
+		got, err := s.Fetch(ctx, at, size)
 		if err != nil {
 			return 0, false, err
 		}
@@ -43,12 +36,12 @@ func (s Scan) Last(ctx context.Context) (last int32, found bool, err error) {
 				if need := int32(batch.Needs(rest)); at == start && need > size {
 					size = need
 				} else if at == start && len(raw) > 0 {
-					return 0, false, fmt.Errorf("target topic %q partition %d: nothing that begins at offset %d is whole", s.Topic, s.ID.Partition, at)
+					return 0, false, fmt.Errorf("target topic %q partition %d: nothing that begins at offset %d is whole", s.Topic, s.Partition, at)
 				}
 				break
 			}
 			if err != nil {
-				return 0, false, fmt.Errorf("target topic %q partition %d: %w", s.Topic, s.ID.Partition, err)
+				return 0, false, fmt.Errorf("target topic %q partition %d: %w", s.Topic, s.Partition, err)
 			}
 			rest = after
 			at = max(at, v.LastOffset()+1)
@@ -77,29 +70,6 @@ func (s Scan) ours(v batch.View) (bool, error) {
 		return false, &NewerError{Ours: s.Epoch, Seen: v.ProducerEpoch()}
 	}
 	return v.ProducerEpoch() == s.Epoch, nil
-}
-
-func (s Scan) fetch(ctx context.Context, at int64, size int32) (got kmsg.FetchResponseTopicPartition, err error) {
-	req := kmsg.NewPtrFetchRequest()
-	req.MaxBytes, req.MaxWaitMillis, req.SessionEpoch = 2*size, 100, -1
-	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID = s.Topic, s.TopicID
-	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch = s.ID.Partition, at, size, -1
-	t.Partitions = append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	resp, err := s.Link.Fetch(ctx, s.Leader, req)
-	if err != nil {
-		return got, err
-	}
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return got, err
-	}
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return got, fmt.Errorf("the answer leaves out topic %q partition %d", s.Topic, s.ID.Partition)
-	}
-	got = resp.Topics[0].Partitions[0]
-	return got, kerr.ErrorForCode(got.ErrorCode)
 }
 
 // NewerError means that somebody writes with our producer id under a newer

@@ -309,7 +309,7 @@ func newScanned(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) *scanned {
 	if _, err := cl.Admin().CreateTopic(t.Context(), 1, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("8000000")}, "t"); err != nil {
 		t.Fatal(err)
 	}
-	return &scanned{t, cl, Scan{Link: cl.Links()[0], Leader: fake.LeaderFor("t", 0), Topic: "t", TopicID: fake.TopicInfo("t").TopicID}}
+	return &scanned{t, cl, Scan{Log: kafka.Log{Link: cl.Links()[0], Leader: fake.LeaderFor("t", 0), Topic: "t", TopicID: fake.TopicInfo("t").TopicID}}}
 }
 
 func (s *scanned) producer() int64 {

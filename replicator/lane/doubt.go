@@ -1,0 +1,56 @@
+package lane
+
+import "github.com/kferry/kferry/offsets"
+
+// Doubt is a stretch that was carried, of whose records it is not known exactly
+// where they are on the target: a crash came between their acks and the storing
+// of the map, or the map was lost. Reading both sides again can settle it.
+type Doubt struct {
+	offsets.Piece
+	Producer int64
+	Epoch    int16
+	Sequence int32 // of the first record after the stretch
+}
+
+// doubtLocked takes note of a doubt that ends at the position.
+func (l *Lane) doubtLocked() {
+	holes := l.offsets.Holes()
+	if len(holes) == 0 {
+		return
+	}
+	if h := holes[len(holes)-1]; h.Source+offsets.Source(h.SourceLen) == l.pos.Source {
+		l.doubt = &Doubt{h, l.pos.Producer, l.pos.Epoch, l.pos.Sequence}
+	}
+}
+
+// Doubt returns the doubt with which the lane has begun, once.
+func (l *Lane) Doubt() (d Doubt, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doubt == nil {
+		return d, false
+	}
+	d, l.doubt = *l.doubt, nil
+	return d, true
+}
+
+// Settle takes what was found of d, ascending and up to its end; what is before
+// the first piece stays in doubt. It returns an error, and nothing changes, if
+// the pieces do not fit in.
+func (l *Lane) Settle(d Doubt, found []offsets.Piece) error {
+	if len(found) == 0 {
+		return nil
+	}
+	rest := d.Piece
+	rest.SourceLen, rest.TargetLen = int64(found[0].Source-d.Source), int64(found[0].Target-d.Target)
+	for _, f := range found {
+		rest.Records -= f.Records
+	}
+	rest.Records = max(0, rest.Records)
+	if rest.SourceLen > 0 && rest.TargetLen > 0 {
+		found = append([]offsets.Piece{rest}, found...)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.offsets.Fill(d.Piece, found...)
+}

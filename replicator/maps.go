@@ -1,0 +1,220 @@
+package replicator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
+	"github.com/kferry/kferry/replicator/readback"
+)
+
+// Each lane keeps a map of its offsets (offsets.Map). It is stored beside the
+// lane's progress, but not as often: what a crash leaves out is a hole. That is
+// exact all the same where records follow each other, and is read back where
+// they do not.
+const (
+	mapEvery    = 10 * time.Second // a map that has changed
+	anyMapEvery = 10 * time.Minute // one that has only grown
+	// Doubts are looked for so often; each is tried once.
+	readbackEvery = 2 * time.Second
+)
+
+// storedMap is what of a lane's offset map was stored last.
+type storedMap struct {
+	at      time.Time
+	version uint64
+	end     offsets.Source
+}
+
+// saveMaps stores the offset maps that are due; if this is the last time for
+// some lanes, all that changed. The caller holds saving.
+func (f *flow) saveMaps(ctx context.Context, last bool) error {
+	now := time.Now()
+	var out []progress.Offsets
+	var whose []*member
+	var marks []storedMap
+	for _, m := range f.members() {
+		version := m.lane.OffsetsVersion()
+		since := now.Sub(m.mapped.at)
+		if since < anyMapEvery && (version == m.mapped.version || since < mapEvery && !last) || m.stored.Lane.Topic == "" {
+			continue
+		}
+		pos, om := m.lane.Offsets()
+		if om == nil || pos.Source == m.mapped.end && version == m.mapped.version {
+			continue
+		}
+		o := progress.Offsets{Record: m.stored}
+		o.Position, o.At = pos, now
+		var err error
+		if o.Map, err = om.MarshalBinary(); err != nil {
+			return err
+		}
+		out, whose, marks = append(out, o), append(whose, m), append(marks, storedMap{now, version, pos.Source})
+	}
+	if err := f.store.SaveOffsets(ctx, out); err != nil {
+		return err
+	}
+	for i, m := range whose {
+		m.mapped = marks[i]
+	}
+	return nil
+}
+
+// remap finds the offset map with which each lane begins. One whose log is no
+// longer the one that was carried is stored before any new position is: a map
+// that is older than its lane's position would say wrong things of the new log.
+func (s *starter) remap(ctx context.Context) error {
+	var changed []progress.Offsets
+	for _, j := range s.alive() {
+		if j.offsets = j.remap(); j.restart {
+			raw, err := j.offsets.MarshalBinary()
+			if err != nil {
+				return err
+			}
+			r := j.stored
+			r.Position, r.At = j.plan.Position, time.Now()
+			changed = append(changed, progress.Offsets{Record: r, Map: raw})
+		}
+	}
+	return s.f.store.SaveOffsets(ctx, changed)
+}
+
+// remap is the offset map up to the lane's position; nil: the lane has it.
+func (j *job) remap() *offsets.Map {
+	p := j.plan.Position
+	if j.fresh || j.anew {
+		return offsets.NewMap(p.Source, p.Target)
+	}
+	_, m := j.member.lane.Offsets()
+	if m != nil && !j.restart {
+		return nil
+	}
+	if m == nil {
+		m = j.storedMap()
+	}
+	if j.restart {
+		m.Truncate(p.Source)
+	}
+	return m
+}
+
+// storedMap is the lane's map as it was stored, up to its stored position.
+func (j *job) storedMap() *offsets.Map {
+	o := j.stored.Offsets
+	if o == nil || o.SourceID != j.stored.SourceID || o.TargetTopic != j.stored.TargetTopic {
+		return lane.Mapped(nil, lane.Position{}, j.from)
+	}
+	m := &offsets.Map{}
+	if err := m.UnmarshalBinary(o.Map); err != nil {
+		m = nil // of a later kferry, perhaps: what is in it can be read back
+	}
+	return lane.Mapped(m, o.Position, j.from)
+}
+
+// sourceLog and targetLog are a lane's partitions, to be looked at.
+func (f *flow) sourceLog(id lane.ID, p catalog.Place) kafka.Log {
+	return kafka.Log{
+		Link: f.source.Links()[0], Leader: p.SourceLeader, Topic: id.Topic, TopicID: p.SourceID, Partition: id.Partition, Committed: true,
+	}
+}
+
+func (f *flow) targetLog(id lane.ID, p catalog.Place) kafka.Log {
+	return kafka.Log{Link: f.target.Links()[0], Leader: p.TargetLeader, Topic: p.TargetTopic, TopicID: p.TargetID, Partition: id.Partition}
+}
+
+// doubt is a lane's doubt and where to settle it.
+type doubt struct {
+	lane.Doubt
+	lane           *lane.Lane
+	source, target kafka.Log
+}
+
+// readBack looks now and then for lanes that have begun with a doubt about where
+// records are, and reads the stretch on both sides to settle it.
+func (f *flow) readBack(ctx context.Context) {
+	t := time.NewTicker(readbackEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		found := make(chan []doubt, 1)
+		f.helm.post(func() { found <- f.helm.doubts() })
+		select {
+		case ds := <-found:
+			for _, d := range ds {
+				f.settle(ctx, d)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (h *helm) doubts() (ds []doubt) {
+	for id, m := range h.f.lanes {
+		// Of a compacted source some records may be gone, and others look like them.
+		if !m.place.Exact || m.place.SourceLeader < 0 || m.place.TargetLeader < 0 {
+			continue
+		}
+		if d, ok := m.lane.Doubt(); ok {
+			ds = append(ds, doubt{d, m.lane, h.f.sourceLog(id, m.place), h.f.targetLog(id, m.place)})
+		}
+	}
+	return ds
+}
+
+// settle reads back. What cannot be read stays in doubt, which is safe:
+// translations there are floors.
+func (f *flow) settle(ctx context.Context, d doubt) {
+	log := f.log.With("topic", d.lane.Topic, "partition", d.lane.Partition, "records", d.Records)
+	found, err := f.findAgain(ctx, d)
+	if err == nil {
+		err = d.lane.Settle(d.Doubt, found)
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		log.Info("where some records are on the target is known only roughly: they cannot be read back. Groups that stand there may read some again", "err", err)
+	default:
+		log.Debug("found where records are on the target by reading them back", "pieces", len(found))
+	}
+}
+
+func (f *flow) findAgain(ctx context.Context, d doubt) ([]offsets.Piece, error) {
+	s := readback.Stretch{
+		From: d.Source, To: d.Source + offsets.Source(d.SourceLen), Start: d.Target, End: d.Target + offsets.Target(d.TargetLen),
+		Producer: d.Producer, Epoch: d.Epoch, Sequence: d.Sequence,
+	}
+	// What is left of the logs, and no more than is remembered.
+	first, err := firstOffset(ctx, f.source, d.source)
+	if err != nil {
+		return nil, err
+	}
+	s.From = max(s.From, offsets.Source(first), s.To-readback.MostRecords)
+	if first, err = firstOffset(ctx, f.target, d.target); err != nil {
+		return nil, err
+	}
+	s.Start = max(s.Start, offsets.Target(first), s.End-readback.MostRecords)
+	return readback.Match(ctx, d.source, d.target, s)
+}
+
+// firstOffset is where l begins on cl.
+func firstOffset(ctx context.Context, cl *kafka.Cluster, l kafka.Log) (int64, error) {
+	starts, err := cl.Admin().ListStartOffsets(ctx, l.Topic)
+	if err != nil {
+		return 0, kafka.Explain(cl.Alias(), err)
+	}
+	o, ok := starts.Lookup(l.Topic, l.Partition)
+	if !ok || o.Err != nil {
+		return 0, fmt.Errorf("cluster %q does not say where topic %q partition %d begins: %w", cl.Alias(), l.Topic, l.Partition, o.Err)
+	}
+	return o.Offset, nil
+}

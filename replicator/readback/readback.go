@@ -1,0 +1,180 @@
+// Package readback finds out where records of a lane are on the target when
+// nobody knows any more: after a crash, or when an offset map was lost. It reads
+// the stretch on both sides and compares the records themselves.
+package readback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+const (
+	// MostRecords bounds what is remembered of each side: the last so many.
+	MostRecords = 1 << 20
+	// fetchBytes is asked for at first; mostBytes is what no batch exceeds.
+	fetchBytes, mostBytes = 1 << 20, 1 << 28
+)
+
+// Stretch is what to look through: the records of source offsets [From, To) are
+// on the target in [Start, End), written by the producer under its epoch, and
+// the first record at or after To has that sequence.
+type Stretch struct {
+	From, To   offsets.Source
+	Start, End offsets.Target
+	Producer   int64
+	Epoch      int16
+	Sequence   int32
+}
+
+// Match reads s on both sides and returns where its records are, ascending. Both
+// sides are counted from the end: there a sequence number names a record of the
+// source. Where the two differ (one side lost records by compaction) it ends,
+// and what is before stays unknown.
+func Match(ctx context.Context, source, target kafka.Log, s Stretch) ([]offsets.Piece, error) {
+	seed := maphash.MakeSeed()
+	theirs, err := read(ctx, source, int64(s.From), int64(s.To), seed, func(batch.View) bool { return true })
+	if err != nil {
+		return nil, fmt.Errorf("source topic %q partition %d: %w", source.Topic, source.Partition, err)
+	}
+	ours, err := read(ctx, target, int64(s.Start), int64(s.End), seed, func(v batch.View) bool {
+		return v.Magic() == 2 && v.ProducerID() == s.Producer && v.ProducerEpoch() == s.Epoch
+	})
+	if err != nil {
+		return nil, fmt.Errorf("target topic %q partition %d: %w", target.Topic, target.Partition, err)
+	}
+	return match(theirs, ours, s.Sequence), nil
+}
+
+// seen is one record: where it is, its sequence, and what it is.
+type seen struct {
+	offset int64
+	seq    int32
+	sum    uint64 // of key, value and headers
+}
+
+// match pairs the records of both sides; next is the sequence that follows.
+func match(theirs, ours []seen, next int32) []offsets.Piece {
+	for len(ours) > 0 && lane.Advance(ours[len(ours)-1].seq, 1) != next {
+		ours = ours[:len(ours)-1] // written later
+	}
+	var out []offsets.Piece // exact ones, descending
+	for i, j := len(theirs)-1, len(ours)-1; i >= 0 && j >= 0; i, j = i-1, j-1 {
+		if theirs[i].sum != ours[j].sum || lane.Advance(ours[j].seq, 1) != next {
+			break
+		}
+		next = ours[j].seq
+		s, t := offsets.Source(theirs[i].offset), offsets.Target(ours[j].offset)
+		n := int64(1)
+		if last := len(out) - 1; last >= 0 && out[last].Source == s+1 && out[last].Target == t+1 {
+			n += out[last].Records
+			out = out[:last]
+		}
+		out = append(out, offsets.Piece{Source: s, SourceLen: n, Target: t, TargetLen: n, Records: n})
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// read returns the last MostRecords data records of [from, to) in batches that
+// keep wants.
+func read(ctx context.Context, l kafka.Log, from, to int64, seed maphash.Seed, keep func(batch.View) bool) ([]seen, error) {
+	var out []seen
+	size := int32(fetchBytes)
+	for at := from; at < to; {
+		got, err := l.Fetch(ctx, at, size)
+		if err != nil {
+			return nil, err
+		}
+		part, next, err := records(l, got, at, to, seed, keep)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, part...); len(out) >= 2*MostRecords {
+			out = append(out[:0], out[len(out)-MostRecords:]...)
+		}
+		switch {
+		case next > at:
+			at = next
+		case len(got.RecordBatches) == 0:
+			return nil, fmt.Errorf("nothing comes from offset %d on", at)
+		case size >= mostBytes:
+			return nil, fmt.Errorf("nothing that begins at offset %d is whole", at)
+		default:
+			size *= 2 // a batch larger than we asked for
+		}
+	}
+	return out[max(0, len(out)-MostRecords):], nil
+}
+
+// records decodes one answer; next is where the log goes on after it.
+func records(l kafka.Log, got kmsg.FetchResponseTopicPartition, at, to int64, seed maphash.Seed, keep func(batch.View) bool) (out []seen, next int64, err error) {
+	kept, err := batches(got.RecordBatches, keep)
+	if err != nil {
+		return nil, 0, err
+	}
+	isolation := kgo.ReadUncommitted()
+	if l.Committed {
+		isolation = kgo.ReadCommitted()
+	}
+	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Topic: l.Topic, Partition: l.Partition, Offset: at, IsolationLevel: isolation,
+	}, &got, kgo.DefaultDecompressor(), nil)
+	if fp.Err != nil {
+		return nil, 0, fp.Err
+	}
+	for _, r := range fp.Records {
+		for len(kept) > 0 && kept[0].LastOffset() < r.Offset {
+			kept = kept[1:]
+		}
+		if len(kept) > 0 && kept[0].BaseOffset() <= r.Offset && r.Offset < to {
+			out = append(out, seen{r.Offset, lane.Advance(kept[0].BaseSequence(), r.Offset-kept[0].BaseOffset()), sum(seed, r)})
+		}
+	}
+	return out, next, nil
+}
+
+// batches are those in raw that keep wants.
+func batches(raw []byte, keep func(batch.View) bool) (out []batch.View, err error) {
+	for {
+		v, rest, err := batch.Next(raw)
+		if errors.Is(err, batch.ErrShort) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if keep(v) {
+			out = append(out, v)
+		}
+		raw = rest
+	}
+}
+
+// sum leaves out the time, which a topic with LogAppendTime has of its own.
+func sum(seed maphash.Seed, r *kgo.Record) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	put := func(b []byte) {
+		maphash.WriteComparable(&h, len(b))
+		_, _ = h.Write(b)
+	}
+	maphash.WriteComparable(&h, r.Value == nil)
+	put(r.Key)
+	put(r.Value)
+	for _, x := range r.Headers {
+		put([]byte(x.Key))
+		put(x.Value)
+	}
+	return h.Sum64()
+}
