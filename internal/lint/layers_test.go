@@ -23,11 +23,12 @@ const module = "github.com/kferry/kferry"
 var levels = map[string]int{
 	"offsets":           0,
 	"replicator/batch":  0,
-	"replicator/policy": 0,
+	"offsets/hop":       0,
 	"config":            0,
 	"replicator/budget": 0,
 
 	"offsets/mm2":       1,
+	"replicator/policy": 1,
 	"replicator/lane":   1,
 	"replicator/recode": 1,
 	"internal/kafka":    1,

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/kferry/kferry/offsets/hop"
 )
 
 // Kind is how a policy names.
@@ -70,9 +72,9 @@ func newDefault(o Options) (Policy, error) {
 		return Policy{}, errors.New("policy: prefix and suffix need kind identity, kind default names by alias")
 	}
 	return Policy{
-		head:      o.SourceAlias + o.Separator,
+		head:      hop.Add(o.SourceAlias, o.Separator, ""),
 		strip:     o.StripPrefix,
-		hop:       o.TargetAlias + o.Separator,
+		hop:       hop.Add(o.TargetAlias, o.Separator, ""),
 		separator: o.Separator,
 	}, nil
 }
@@ -109,21 +111,15 @@ func (p Policy) Cycle(sourceTopic string) bool {
 	for name := sourceTopic; ; {
 		// Comparing with the whole hop, not with the text before the first
 		// separator, also finds an alias that contains the separator.
-		if rest, ok := strings.CutPrefix(name, p.hop); ok && p.names(rest) {
+		if rest, ok := strings.CutPrefix(name, p.hop); ok && hop.Names(rest, p.separator) {
 			return true
 		}
-		_, rest, ok := strings.Cut(name, p.separator)
-		if !ok || !p.names(rest) {
+		_, rest, ok := hop.Cut(name, p.separator)
+		if !ok {
 			return false
 		}
 		name = rest
 	}
-}
-
-// names reports whether rest is more than separators. "a." and "a.." are topics
-// of nobody's, not hops: Java's split drops empty trailing parts.
-func (p Policy) names(rest string) bool {
-	return strings.ReplaceAll(rest, p.separator, "") != ""
 }
 
 // maxName is the limit of Kafka brokers, in bytes: 255 of a file name less the
