@@ -31,9 +31,9 @@ build: ## a static binary, ./kferry
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o kferry ./cmd/kferry
 
 .PHONY: test
-test: ## every test; those on real brokers need java and mvn
-	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
-		echo "make test: java or mvn not found, so the tests on real Kafka brokers are left out"; fi
+test: ## every test; those on real brokers need a JDK and mvn
+	@if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then \
+		echo "make test: javac or mvn not found, so tests on real Kafka brokers are left out"; fi
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: check

@@ -16,10 +16,13 @@ import (
 //go:embed pom-*.xml
 var poms embed.FS
 
-// mavenLimit bounds one download of a broker's jars, about 45 MB.
+// mavenLimit bounds one download of jars: 45 MB for a broker, 55 MB for the mirror.
 const mavenLimit = 10 * time.Minute
 
-// jars returns the folder with the jars of a version, and fills it the first
+// mirror has Connect and MirrorMaker 2 beside the broker; see jars.
+const mirror = "mirror-" + V4
+
+// jars returns the folder with the jars of a version, or of mirror, and fills it the first
 // time. Test packages run side by side: the lock lets one of them download, the
 // rename makes the folder appear complete or not at all.
 func jars(ctx context.Context, version string) (string, error) {

@@ -128,13 +128,18 @@ func Start(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// require ends the test when brokers cannot or shall not run here.
-func require(t testing.TB) {
+// require ends the test when brokers cannot or shall not run here, or one of needs is not met.
+func require(t testing.TB, needs ...func() error) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: -short leaves real-broker tests out")
 	}
 	err := Available()
+	for _, need := range needs {
+		if err == nil {
+			err = need()
+		}
+	}
 	switch {
 	case err == nil:
 	case os.Getenv("KFERRY_REQUIRE_KAFKA") != "":

@@ -3,9 +3,7 @@ package kafkatest
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 )
@@ -43,50 +41,15 @@ func (n *node) start(c *Cluster) error {
 	return nil
 }
 
-// java starts a JVM with the jars of c; its output is added to the log. The
-// arguments go through a file, because everybody may read those of a process
-// and some of ours are credentials.
+// java starts a JVM with the jars of c; its output is added to the log.
 func (n *node) java(c *Cluster, name string, args []string) (*process, error) {
-	all := append(c.jvmFlags(), "-Djava.io.tmpdir="+n.tmp(), "-cp", filepath.Join(c.jars, "*"))
-	var text strings.Builder
-	for _, a := range append(all, args...) {
-		text.WriteString(quote(a) + "\n")
-	}
-	argFile := filepath.Join(n.dir, name+".args")
-	if err := os.WriteFile(argFile, []byte(text.String()), 0o600); err != nil {
-		return nil, fmt.Errorf("kafkatest: %w", err)
-	}
 	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("kafkatest: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	cmd := exec.Command("java", "@"+argFile)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
-	p, err := launch(cmd)
-	if err != nil {
-		return nil, fmt.Errorf("kafkatest: java: %w", err)
-	}
-	return p, nil
-}
-
-func (c *Cluster) jvmFlags() []string {
-	flags := []string{
-		fmt.Sprintf("-Xmx%dm", c.opts.HeapMB),
-		"-XX:-UsePerfData", // leaves no file in the system's temporary folder
-		"-XX:+ExitOnOutOfMemoryError",
-		"-Djava.net.preferIPv4Stack=true",
-		"-Djava.awt.headless=true",
-		"-Dorg.slf4j.simpleLogger.showDateTime=true",
-		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-	}
-	if c.opts.Bench {
-		return append(flags, "-XX:+UseG1GC")
-	}
-	// The second compiler pays off only after minutes; until then it takes more
-	// from the tests than it gives: without it a broker starts in 2/3 of the time
-	// and stores its first million records with less than half of the CPU.
-	return append(flags, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+	j := jvm{dir: n.dir, tmp: n.tmp(), jars: c.jars, heapMB: c.opts.HeapMB, bench: c.opts.Bench, stdout: log, stderr: log}
+	return j.start(name, args)
 }
 
 func (n *node) up() bool {
