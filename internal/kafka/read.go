@@ -1,0 +1,85 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	readBytes     = 1 << 20
+	mostReadBytes = 1 << 28 // no batch is larger
+)
+
+// Read calls do with each committed record of [from, to), in order.
+func (l Log) Read(ctx context.Context, from, to int64, do func(*kgo.Record) error) error {
+	size := int32(readBytes)
+	for at := from; at < to; {
+		got, err := l.Fetch(ctx, at, size)
+		if err != nil {
+			return err
+		}
+		fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			Topic: l.Topic, Partition: l.Partition, Offset: at, IsolationLevel: kgo.ReadCommitted(),
+		}, &got, kgo.DefaultDecompressor(), nil)
+		if fp.Err != nil {
+			return fp.Err
+		}
+		for _, r := range fp.Records {
+			if r.Offset < to {
+				if err := do(r); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
+		case next > at:
+			at = next
+		case len(got.RecordBatches) == 0:
+			return fmt.Errorf("topic %q partition %d: nothing comes from offset %d on", l.Topic, l.Partition, at)
+		case size >= mostReadBytes:
+			return fmt.Errorf("topic %q partition %d: nothing that begins at offset %d is whole", l.Topic, l.Partition, at)
+		default:
+			size *= 2 // a batch larger than we asked for
+		}
+	}
+	return nil
+}
+
+// ReadTopic calls do with each committed record that the topic has now, partition
+// by partition. A topic that is not there has none.
+func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Record) error) error {
+	ts, err := c.admin.ListTopics(ctx, topic)
+	if err != nil {
+		return Explain(c.Alias(), err)
+	}
+	t := ts[topic]
+	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+		return nil
+	} else if t.Err != nil {
+		return fmt.Errorf("topic %q: %w", topic, Explain(c.Alias(), t.Err))
+	}
+	starts, err := c.admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return Explain(c.Alias(), err)
+	}
+	ends, err := c.admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return Explain(c.Alias(), err)
+	}
+	for _, p := range t.Partitions.Sorted() {
+		start, _ := starts.Lookup(topic, p.Partition)
+		end, ok := ends.Lookup(topic, p.Partition)
+		if !ok || start.Err != nil || end.Err != nil {
+			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), errors.Join(start.Err, end.Err)))
+		}
+		l := Log{Link: c.links[0], Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
+		if err := l.Read(ctx, start.Offset, end.Offset, do); err != nil {
+			return Explain(c.Alias(), err)
+		}
+	}
+	return nil
+}
