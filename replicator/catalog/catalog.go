@@ -144,7 +144,7 @@ func (c *Catalog) pairs(sources kadm.TopicDetails) []*pair {
 	var ps []*pair
 	owner := map[string]*pair{}
 	for _, t := range sources.Sorted() {
-		if t.Err != nil || t.IsInternal || !c.o.Filter.Match(t.Topic) || c.o.Policy.Cycle(t.Topic) {
+		if t.Err != nil || t.IsInternal || !c.o.Filter.Match(t.Topic) && !c.o.Policy.Heartbeats(t.Topic) || c.o.Policy.Cycle(t.Topic) {
 			continue
 		}
 		p := &pair{source: t, target: c.o.Policy.Target(t.Topic)}

@@ -30,13 +30,18 @@ type Options struct {
 	Prefix, Suffix           string // Identity only
 	Separator                string // Default only
 	StripPrefix              string // removed from the source name first, where it is there
+	// Heartbeats has MirrorMaker 2's heartbeats topics carried, named by alias under
+	// either kind: its clients read from those names which clusters are upstream.
+	Heartbeats bool
 }
 
 // Policy is immutable and safe for concurrent use.
 type Policy struct {
 	head, tail string // Target is head + stripped source name + tail
 	strip      string
-	hop        string // "<target alias><separator>"; "" = no cycle detection
+	hop        string // "<target alias><separator>"
+	byAlias    bool   // names tell where topics have come from
+	beats      string // before the names of heartbeats topics; "" = they are topics like others
 	separator  string
 }
 
@@ -55,33 +60,56 @@ func New(o Options) (Policy, error) {
 		}
 	}
 	switch o.Kind {
-	case Identity:
-		return Policy{head: o.Prefix, tail: o.Suffix, strip: o.StripPrefix}, nil
-	case Default:
-		return newDefault(o)
+	case Identity, Default:
 	default:
 		return Policy{}, fmt.Errorf("policy: kind %q is not known, allowed are %s and %s", o.Kind, Identity, Default)
 	}
-}
-
-func newDefault(o Options) (Policy, error) {
+	byAlias := o.Kind == Default
 	switch {
-	case o.SourceAlias == "" || o.TargetAlias == "":
-		return Policy{}, errors.New("policy: kind default needs the source and the target alias")
-	case o.Prefix != "" || o.Suffix != "":
+	case (byAlias || o.Heartbeats) && (o.SourceAlias == "" || o.TargetAlias == ""):
+		return Policy{}, errors.New("policy: kind default, or heartbeats, needs the source and the target alias")
+	case byAlias && (o.Prefix != "" || o.Suffix != ""):
 		return Policy{}, errors.New("policy: prefix and suffix need kind identity, kind default names by alias")
 	}
-	return Policy{
-		head:      hop.Add(o.SourceAlias, o.Separator, ""),
-		strip:     o.StripPrefix,
-		hop:       hop.Add(o.TargetAlias, o.Separator, ""),
-		separator: o.Separator,
-	}, nil
+	p := Policy{
+		head: o.Prefix, tail: o.Suffix, strip: o.StripPrefix, separator: o.Separator,
+		hop: hop.Add(o.TargetAlias, o.Separator, ""), byAlias: byAlias,
+	}
+	if byAlias {
+		p.head = hop.Add(o.SourceAlias, o.Separator, "")
+	}
+	if o.Heartbeats {
+		p.beats = hop.Add(o.SourceAlias, o.Separator, "")
+	}
+	return p, nil
+}
+
+// heartbeats is what such topics are called on the cluster where they are written.
+const heartbeats = "heartbeats"
+
+// Heartbeats reports whether a source topic is one of MirrorMaker 2's heartbeats
+// topics that this policy has carried, whatever the filter says.
+func (p Policy) Heartbeats(sourceTopic string) bool {
+	if p.beats == "" {
+		return false
+	}
+	for name := sourceTopic; ; {
+		if name == heartbeats {
+			return true
+		}
+		var ok bool
+		if _, name, ok = hop.Cut(name, p.separator); !ok {
+			return false
+		}
+	}
 }
 
 // Target is the name of a source topic on the target. It may be one that Kafka
 // refuses (too long, ".."): check it with Legal before creating it.
 func (p Policy) Target(sourceTopic string) string {
+	if p.Heartbeats(sourceTopic) {
+		return p.beats + sourceTopic
+	}
 	return p.head + strings.TrimPrefix(sourceTopic, p.strip) + p.tail
 }
 
@@ -89,6 +117,9 @@ func (p Policy) Target(sourceTopic string) string {
 // With StripPrefix two source topics, with and without it, share a target
 // name; Source then gives the one with the prefix.
 func (p Policy) Source(targetTopic string) (string, bool) {
+	if rest, ok := strings.CutPrefix(targetTopic, p.beats); ok && p.Heartbeats(rest) {
+		return rest, true
+	}
 	rest, ok := strings.CutPrefix(targetTopic, p.head)
 	if !ok {
 		return "", false
@@ -102,10 +133,10 @@ func (p Policy) Source(targetTopic string) (string, bool) {
 
 // Cycle reports whether a source topic has come from the target before, however
 // many hops ago, and so must not be copied back. It reads hops from the front of
-// the name as MirrorMaker 2 does. Identity keeps no trace of the origin, so it is
-// never a cycle there; the configuration refuses such flows instead.
+// the name as MirrorMaker 2 does. Identity keeps no trace of the origin, so there
+// only heartbeats are a cycle; the configuration refuses such flows instead.
 func (p Policy) Cycle(sourceTopic string) bool {
-	if p.hop == "" {
+	if !p.byAlias && !p.Heartbeats(sourceTopic) {
 		return false
 	}
 	for name := sourceTopic; ; {

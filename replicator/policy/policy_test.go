@@ -218,3 +218,36 @@ func TestLegal(t *testing.T) {
 		}
 	}
 }
+
+// MirrorMaker 2's clients read from the names of heartbeats topics which clusters
+// are upstream, and how far.
+func TestHeartbeats(t *testing.T) {
+	for _, kind := range []Kind{Identity, Default} {
+		p, err := New(Options{Kind: kind, SourceAlias: "a", TargetAlias: "b", Heartbeats: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for topic, want := range map[string]bool{
+			"heartbeats": true, "c.heartbeats": true, "d.c.heartbeats": true, "b.heartbeats": true,
+			"myheartbeats": false, "c.myheartbeats": false, "heartbeats.c": false, "t": false,
+		} {
+			if got := p.Heartbeats(topic); got != want {
+				t.Errorf("%s: heartbeats %q: %v", kind, topic, got)
+			}
+			target := p.Target(topic)
+			if want && target != "a."+topic {
+				t.Errorf("%s: %q is called %q", kind, topic, target)
+			}
+			if back, ok := p.Source(target); !ok || back != topic {
+				t.Errorf("%s: %q comes back as %q, %v", kind, target, back, ok)
+			}
+		}
+		if !p.Cycle("b.heartbeats") || !p.Cycle("c.b.heartbeats") || p.Cycle("c.heartbeats") || p.Cycle("b.t") != (kind == Default) {
+			t.Errorf("%s: cycles", kind)
+		}
+	}
+	p, _ := New(Options{Kind: Identity})
+	if p.Heartbeats("heartbeats") || p.Target("heartbeats") != "heartbeats" {
+		t.Error("heartbeats are carried without being asked for")
+	}
+}
