@@ -193,7 +193,11 @@ func (m *Map) AppendSparse(first, next Source, tgt Target, n int64) {
 // Reconcile makes the map agree that the first record at or after source s,
 // which is not below the origin, is at t.
 func (m *Map) reconcile(s, t int64) {
-	if floor, _, _ := m.translate(s, false); t < floor {
+	floor := m.end.tgt
+	if s < m.end.src {
+		floor, _, _ = m.translate(s, false)
+	}
+	if t < floor {
 		m.Lose(Target(t))
 	}
 }
@@ -240,11 +244,11 @@ func (m *Map) Hole(to Source, n int64) {
 	if m.isOpen() {
 		p := &m.pieces[len(m.pieces)-1]
 		p.src.len, p.n = int64(to)-p.src.at, p.n+n
+		m.version++
 	} else {
 		m.add(piece{run{m.end.src, size}, run{m.end.tgt, math.MaxInt64 - m.end.tgt}, n})
 	}
 	m.end.src, m.end.tgt = int64(to), m.end.tgt+n
-	m.version++
 }
 
 func (m *Map) isOpen() bool { return len(m.pieces) > 0 && m.pieces[len(m.pieces)-1].open() }
