@@ -148,6 +148,15 @@ func TestMap(t *testing.T) {
 			back:  back{105: "gap 10", 107: "floor 12 again 2", 109: "exact 20"},
 			holes: []Piece{{10, 10, 105, 4, 4}},
 		},
+		"compacted batch, known in part": {
+			learn: func(m *Map) { m.Append(10, 100, 5); m.AppendSparse(12, 25, 102, 6) },
+			to:    to{14: "exact 104", 15: "gap 105", 23: "floor 106 again 2", 25: "exact 108"},
+			holes: []Piece{{15, 10, 105, 3, 3}},
+		},
+		"compacted batch without an offset, known in part": {
+			learn: func(m *Map) { m.Append(10, 100, 5); m.AppendSparse(12, 25, UnknownTarget, 6) },
+			to:    to{14: "exact 104", 15: "gap 105", 25: "floor 108 again 10"},
+		},
 		"source truncated": {
 			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Truncate(18); m.Append(18, 110, 2) },
 			to:    to{17: "exact 106", 18: "exact 110", 20: "exact 112", 21: "beyond 112 again 1"},
@@ -166,6 +175,10 @@ func TestMap(t *testing.T) {
 			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Append(21, 103, 2) },
 			to:    to{12: "exact 102", 13: "gap 103", 20: "gap 103", 21: "exact 103", 23: "exact 105"},
 			back:  back{102: "exact 12", 103: "exact 21"},
+		},
+		"target lost a piece": {
+			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Append(17, 105, 2) },
+			to:    to{14: "exact 104", 16: "gap 105", 17: "exact 105", 19: "exact 107", 21: "beyond 107 again 2"},
 		},
 		"target lost records, which come again": {
 			learn: func(m *Map) {
@@ -293,6 +306,11 @@ func TestVersionAndResume(t *testing.T) {
 	d.Resume(7, 15, m.Version())
 	wantMap(t, d, to{0: "gap 0", 4: "floor 0 again 4", 7: "exact 15"}, nil)
 
+	// The version says that a piece grew, but there is none that could.
+	d = NewMap(0, 0)
+	d.Resume(5, 5, d.Version())
+	wantMap(t, d, to{3: "floor 0 again 3", 5: "exact 5"}, nil)
+
 	// The position is older than the map.
 	d = decoded()
 	d.Resume(3, 3, version)
@@ -395,9 +413,9 @@ func TestMarshalBytes(t *testing.T) {
 		5, 1, 2, // version, origin
 		4,         // pieces
 		0, 0, 100, // exact
-		1<<2 | 0, 3, 0xac, 0x02, // exact, behind gaps of 1 and 3
-		0<<2 | 1, 0, 3, 5, 0, // loose
-		0<<2 | 2, 0, 2, 3, // open
+		1 << 2, 3, 0xac, 0x02, // exact, behind gaps of 1 and 3
+		1, 0, 3, 5, 0, // loose
+		2, 0, 2, 3, // open
 		1, 2, // to the end
 	}
 	if got := marshal(t, m); !reflect.DeepEqual(got, want) {

@@ -10,7 +10,7 @@ import (
 // TestMapModel takes maps through random histories and holds each answer
 // against a dumb model: the list of all records and where they are.
 func TestMapModel(t *testing.T) {
-	seeds := uint64(2000)
+	seeds := uint64(1500)
 	if testing.Short() {
 		seeds = 300
 	}
@@ -76,11 +76,10 @@ type model struct {
 	seen map[string]int
 	log  []string
 
-	m        *Map
-	records  []pos // live on both sides, ascending
-	next     pos   // of the two logs
-	stored   []byte
-	storedAt []pos // the live records then
+	m       *Map
+	records []pos // live on both sides, ascending
+	next    pos   // of the two logs
+	stored  []byte
 }
 
 func newModel(t testing.TB, pick func(int) int, seen map[string]int) *model {

@@ -1,4 +1,5 @@
-// Package offsets holds positions on both clusters.
+// Package offsets holds positions on both clusters, and the map that translates
+// between them.
 package offsets
 
 // Source is the next record to read on a source partition. Source and Target

@@ -9,18 +9,18 @@ import (
 type Found int
 
 const (
-	// Exact: the record is there. At the end of the map: the next one will
+	// Exact says that the record is there. At the end of the map: the next one will
 	// be there or later, and all before it are before that.
 	Exact Found = iota
-	// Gap: no record of the lane has this offset (or it is not known which
+	// Gap says that no record of the lane has this offset (or it is not known which
 	// one has). None is read again.
 	Gap
-	// Floor: inside an inexact piece; some records may be read again.
+	// Floor is inside an inexact piece; some records may be read again.
 	Floor
-	// Before the origin: given is the origin. What may be below it on the
+	// Before is below the origin, which is given. What may be below it on the
 	// source is gone or was never carried.
 	Before
-	// Beyond the end: given is the end. The records between are not on the
+	// Beyond is behind the end, which is given. The records between are not on the
 	// target yet.
 	Beyond
 )
