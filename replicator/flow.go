@@ -59,6 +59,7 @@ type flow struct {
 	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
 	placed   chan struct{} // closed once it is known whether this replica starts alone
 	letters  *deadletter.Store
+	taken    *taken // nil: not read yet; for the starter alone
 
 	mu    sync.Mutex // guards lanes for readers; only the helm writes
 	lanes map[lane.ID]*member

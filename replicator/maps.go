@@ -65,13 +65,14 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 	return nil
 }
 
-// remap finds the offset map with which each lane begins. One whose log is no
-// longer the one that was carried is stored before any new position is: a map
-// that is older than its lane's position would say wrong things of the new log.
+// remap finds the offset map with which each lane begins. Two are stored before
+// any new position is: that of a log that is no longer the one that was carried,
+// since an older map would say wrong things of the new log; and one that stands
+// for what somebody else has mirrored, which no other source tells.
 func (s *starter) remap(ctx context.Context) error {
 	var changed []progress.Offsets
 	for _, j := range s.alive() {
-		if j.offsets = j.remap(); j.restart {
+		if j.offsets = j.remap(); j.restart || j.taken != nil {
 			raw, err := j.offsets.MarshalBinary()
 			if err != nil {
 				return err
@@ -87,6 +88,9 @@ func (s *starter) remap(ctx context.Context) error {
 // remap is the offset map up to the lane's position; nil: the lane has it.
 func (j *job) remap() *offsets.Map {
 	p := j.plan.Position
+	if j.taken != nil {
+		return j.taken.offsetMap(j.id, j.seen, p.Source)
+	}
 	if j.fresh || j.anew {
 		return offsets.NewMap(p.Source, p.Target)
 	}

@@ -35,6 +35,7 @@ type job struct {
 	from      lane.Position   // that, before any plan
 	offsets   *offsets.Map    // up to the plan's position; nil: the lane has it
 	began     bool            // the lane knows its position better than stored
+	taken     *taken          // what it goes on from, if it takes over
 	fresh     bool            // nothing is stored of it: its first position has to be claimed
 	restart   bool            // the source is no longer the one that was carried
 	anew      bool            // since its topic was made anew
@@ -267,6 +268,17 @@ func (s *starter) firstTime(ctx context.Context) error {
 			p.Source = offsets.Source(at)
 			j.err = j.inside()
 			continue
+		}
+		if s.f.cfg.Takeover == takeoverMM2 {
+			t, err := s.takeOver(ctx)
+			if err != nil {
+				j.err = err
+				continue
+			}
+			if next, ok := t.next[j.id]; ok {
+				p.Source, j.taken = next, t
+				continue
+			}
 		}
 		p.Source = j.seen.LogStart
 		if s.f.cfg.Start.Kind == config.StartLatest && !j.late {
