@@ -3,6 +3,7 @@
 //	go run ./bench                      # everything: about half an hour on two cores
 //	go run ./bench -quick               # smaller, under three minutes
 //	go run ./bench -workloads one -runs 6 -contestants kferry,loop
+//	go run ./bench -groups 1000         # only how long it takes to follow so many consumer groups
 //
 // Words: a workload is the data on the source, loaded once; a contestant is a program that copies it; a run is one
 // process of a contestant, from its start to all records on a fresh target topic. Contestants take turns, so that what
@@ -35,6 +36,7 @@ type options struct {
 	out         string        // folder of the results
 	timeout     time.Duration // of the whole
 	runTimeout  time.Duration // of one run
+	groups      int           // instead of all else: consumer groups to follow
 	quick, keep bool
 }
 
@@ -50,6 +52,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.out, "out", filepath.Join("bench", "results"), "folder for results-<time>.json and .md")
 	fs.DurationVar(&o.timeout, "timeout", time.Hour, "end everything after this time")
 	fs.DurationVar(&o.runTimeout, "run-timeout", 5*time.Minute, "a run that takes longer has failed")
+	fs.IntVar(&o.groups, "groups", 0, "instead of all else, follow so many consumer groups of 100 partitions each")
 	fs.BoolVar(&o.quick, "quick", false, "200,000 records and 2 runs, unless -records or -runs say otherwise")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs of the contestants")
 	if err := fs.Parse(args); err != nil {
@@ -139,6 +142,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer h.close()
+	if o.groups > 0 {
+		return h.follow(ctx, o.groups)
+	}
 	results, err := h.all(ctx, ws, cs)
 	fmt.Print("\n", results.Text())
 	if len(results.Runs) > 0 {
