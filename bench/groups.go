@@ -102,5 +102,5 @@ type straight struct{}
 func (straight) Carries(string) bool { return true }
 
 func (straight) Place(topic string, _ int32, at offsets.Source) (groups.Place, bool) {
-	return groups.Place{TargetTopic: topic, Target: offsets.Target(at), Found: groups.FoundExact, End: 1 << 40, Mirrored: 1 << 40}, true
+	return groups.Place{TargetTopic: topic, Target: offsets.Target(at), Found: offsets.Exact, End: 1 << 40}, true
 }

@@ -111,7 +111,7 @@ func translated(groups map[string]*group, do func(*group, *part, offsets.Target)
 			continue
 		}
 		for i := range g.parts {
-			if _, goal, _ := g.parts[i].goal(); goal != none {
+			if _, goal := g.parts[i].goal(); goal != none {
 				do(g, &g.parts[i], goal)
 			}
 		}

@@ -56,7 +56,7 @@ func (p *part) wants(now time.Time) offsets.Target {
 	if now.Before(p.rest) {
 		return none
 	}
-	_, goal, _ := p.goal()
+	_, goal := p.goal()
 	return goal
 }
 
@@ -145,12 +145,15 @@ func (p *part) refused(alias, group string, err error, now time.Time) {
 func (g *group) settle(now time.Time) (todo []*part) {
 	for i := range g.parts {
 		p := &g.parts[i]
-		_, goal, _ := p.goal()
+		_, goal := p.goal()
 		if goal != none && (now.Before(p.rest) || p.read != goal) {
 			continue // it rests, or was not read: it has its verdict
 		}
 		v, to := decide(p.input)
 		p.verdict, p.detail = v, ""
+		if v == Before && goal == none {
+			p.detail = "nothing is committed, since somebody else mirrored the records that come before"
+		}
 		if to != none {
 			todo = append(todo, p)
 		}

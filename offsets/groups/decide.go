@@ -13,24 +13,12 @@ type Lanes interface {
 // Place is where a source offset is on the target.
 type Place struct {
 	TargetTopic string
-	Target      offsets.Target // next to be read there; UnknownTarget = a lane that does not know yet
-	Found       Found
-	Again       int64          // at most so many records before at are read again
+	Target      offsets.Target // next to be read there; UnknownTarget = the lane does not know yet
+	Found       offsets.Found
+	Again       int64          // at most so many records before the source offset are read again
 	End         offsets.Target // of what is mirrored
-	Mirrored    offsets.Source // all below it is
-	TakenOver   bool           // somebody else mirrored before the lane began: its beginning stands for nothing
+	TakenOver   bool           // somebody else mirrored what is before the lane's beginning
 }
-
-// Found says how exact a translation is.
-type Found uint8
-
-const (
-	FoundExact  Found = iota
-	FoundGap          // floored, and nothing is read again
-	FoundFloor        // floored: at most Again records are read again
-	FoundBefore       // below where the lane began
-	FoundBeyond       // not mirrored yet: Target is the end of what is mirrored
-)
 
 const none offsets.Target = -1
 
@@ -44,45 +32,40 @@ type input struct {
 	target  offsets.Target // committed on the target; none = nothing is
 }
 
-// goal is where the group is to stand on the target; none if nothing is to be
-// committed. last bounds the record it stands for: a goal is floored, so a group
-// on the target between goal and last is not ahead.
-func (in input) goal() (v Verdict, goal, last offsets.Target) {
+// goal is where the group is to stand on the target, and the verdict when it does;
+// none if nothing is to be committed.
+func (in input) goal() (Verdict, offsets.Target) {
 	p := in.place
 	switch {
 	case in.at < 0:
-		return NoOffset, none, none
+		return NoOffset, none
 	case !in.mine && in.carried:
-		return elsewhere, none, none
+		return elsewhere, none
 	case !in.mine:
-		return NotInFlow, none, none
+		return NotInFlow, none
 	case p.Target < 0 || p.End < 0:
-		return NotMirrored, none, none
-	case p.Found == FoundBefore && p.TakenOver:
-		return Before, none, none
+		return NotMirrored, none
+	case p.Found == offsets.Before && p.TakenOver:
+		return Before, none // its records are on the target, at offsets that only the other one knew
 	}
-	goal = min(p.Target, p.End)
-	last = goal + offsets.Target(max(p.Again, 0))
-	switch p.Found {
-	case FoundExact:
-		return Exact, goal, last
-	case FoundGap:
-		return Gap, goal, last
-	case FoundFloor:
-		return Floor, goal, last
-	case FoundBefore:
-		return Before, goal, goal
-	}
-	return NotMirrored, goal, goal
+	return found[p.Found], min(p.Target, p.End)
+}
+
+var found = [...]Verdict{
+	offsets.Exact: Exact, offsets.Gap: Gap, offsets.Floor: Floor, offsets.Before: Before, offsets.Beyond: NotMirrored,
 }
 
 // decide says how it is, and what to commit; none for no commit.
 func decide(in input) (Verdict, offsets.Target) {
-	v, goal, last := in.goal()
+	v, goal := in.goal()
+	limit := goal
+	if v == Floor { // so the record itself is at most here
+		limit += offsets.Target(in.place.Again)
+	}
 	switch {
 	case goal == none:
 		return v, none
-	case in.target > last:
+	case in.target > limit:
 		return Ahead, none
 	case in.target >= goal:
 		return v, none
@@ -95,25 +78,23 @@ func decide(in input) (Verdict, offsets.Target) {
 // again is how many records at most a group has read on the source and reads
 // again if it switches now; -1 where it begins by its own auto.offset.reset.
 func (in input) again() int64 {
-	_, goal, last := in.goal()
+	_, goal := in.goal()
 	switch {
 	case goal == none:
 		return 0
 	case in.target < 0:
 		return -1
-	case in.place.Found == FoundBeyond: // what is not mirrored comes behind the end
-		last += offsets.Target(max(0, in.at-in.place.Mirrored))
 	}
-	return max(0, int64(last-in.target))
+	return max(0, int64(goal-in.target)+in.place.Again)
 }
 
-// lag is how many records a group that switches now finds on the target; -1
-// where it begins by its own auto.offset.reset.
+// lag is how many records a group that switches now finds on the target, at most;
+// -1 where it begins by its own auto.offset.reset.
 func (in input) lag() int64 {
-	if !in.mine || in.at < 0 || in.place.End < 0 {
+	switch {
+	case !in.mine || in.at < 0 || in.place.End < 0:
 		return 0
-	}
-	if in.target < 0 {
+	case in.target < 0:
 		return -1
 	}
 	return max(0, int64(in.place.End-in.target))

@@ -1,10 +1,11 @@
 package groups
 
 import (
+	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +34,11 @@ func (s shifted) Place(topic string, partition int32, at offsets.Source) (Place,
 		return Place{}, false
 	}
 	p := Place{
-		TargetTopic: "x." + topic, Target: offsets.Target(int64(at) + s.shift), Found: FoundExact,
-		End: offsets.Target(s.end + s.shift), Mirrored: offsets.Source(s.end),
+		TargetTopic: "x." + topic, Target: offsets.Target(int64(at) + s.shift), Found: offsets.Exact,
+		End: offsets.Target(s.end + s.shift),
 	}
 	if int64(at) > s.end {
-		p.Target, p.Found = p.End, FoundBeyond
+		p.Target, p.Found, p.Again = p.End, offsets.Beyond, int64(at)-s.end
 	}
 	return p, true
 }
@@ -187,8 +188,287 @@ func TestRound(t *testing.T) {
 	})
 }
 
-var _ = kmsg.OffsetFetch
-var _ = kversion.V2_4_0
-var _ = kgo.Offset{}
-var _ = maps.Keys[map[int]int]
-var _ = time.Now
+// fault has requests of a cluster fail until the test ends or the returned
+// function is called.
+func (p *pair) fault(i int, f kfake.Fault) func() {
+	f.Count = -1
+	h := p.fake[i].Fault(f)
+	return h.Remove
+}
+
+func TestDeniedOnTheSource(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		commit(p, p.cl[src], "b", "t0", 20)
+		free := p.fault(src, kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed})
+		f := p.follower(shifted{end: 120}, func(o *Options) { o.Flow.Groups = []string{"a", "b", "c"} })
+		r := round(p, f)
+		expect(p, lines(r), "a /-1 -1->-1 denied_source 0 0", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_offset 0 0")
+		if len(r.Notices) != 1 || !strings.Contains(r.Notices[0], `grant Describe on group "a" of cluster "east"`) {
+			p.Errorf("notices %q", r.Notices)
+		}
+		if r := round(p, f); len(r.Notices) != 0 {
+			p.Errorf("said again: %q", r.Notices)
+		}
+		free()
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_offset 0 0")
+		p.fault(src, kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed})
+		if r := round(p, f); len(r.Notices) != 1 {
+			p.Errorf("not said anew: %q", r.Notices)
+		}
+	})
+}
+
+func TestNoListOfGroups(t *testing.T) {
+	for _, err := range []*kerr.Error{nil, kerr.ClusterAuthorizationFailed} { // an empty list, and none
+		paired(t, nil, func(p *pair) {
+			commit(p, p.cl[src], "a", "t0", 10)
+			commit(p, p.cl[src], "b", "t0", 20)
+			p.fake[src].ControlKey(int16(kmsg.ListGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				p.fake[src].KeepControl()
+				resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
+				if err != nil {
+					resp.ErrorCode = err.Code
+				}
+				return resp, nil, true
+			})
+			f := p.follower(shifted{end: 120}, func(o *Options) { o.Flow.Groups = []string{"a", "b.*"} })
+			r := round(p, f)
+			expect(p, lines(r), "a t0/0 10->10 exact 0 110")
+			if len(r.Notices) != 1 || !strings.Contains(r.Notices[0], "lists no groups") {
+				p.Errorf("notices %q", r.Notices)
+			}
+			if r := round(p, f); len(r.Notices) != 0 {
+				p.Errorf("said again: %q", r.Notices)
+			}
+			if _, err := p.cl[src].Admin().DeleteGroup(p.Context(), "a"); err != nil {
+				p.Fatal(err)
+			}
+			expect(p, lines(round(p, f)), "a t0/0 10->10 gone 0 110")
+		})
+	}
+}
+
+func TestRefusedOnTheTarget(t *testing.T) {
+	for _, c := range []struct {
+		fault  kfake.Fault
+		want   Verdict
+		detail string
+		waits  bool // it is not tried in every round
+	}{
+		{kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a" of cluster "west"`, true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a"`, true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a"`, true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Err: kerr.TopicAuthorizationFailed}, DeniedTarget, `grant Read on topic "x.t0" of cluster "west"`, true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetFetch}, Partitions: []int32{0, 1}, Err: kerr.TopicAuthorizationFailed}, DeniedTarget, "x.t0", true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.OffsetMetadataTooLarge}, Refused, "offset.metadata.max.bytes", true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownTopicOrPartition}, Refused, "does not have the topic", true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupIDNotFound}, Refused, "group_names", true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownMemberID}, Active, "", false},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress}, Active, "", false},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.NotCoordinator}, Failed, "NOT_COORDINATOR", false},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress}, Failed, "COORDINATOR_LOAD_IN_PROGRESS", false},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.NotCoordinator}, Failed, "NOT_COORDINATOR", false},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.InvalidGroupID}, Refused, "group_names", true},
+	} {
+		t.Run(fmt.Sprintf("%s %v %s", c.fault.Err.Message, c.fault.Keys, c.fault.Topic), func(t *testing.T) {
+			paired(t, nil, func(p *pair) {
+				commit(p, p.cl[src], "a", "t0", 10, 20)
+				commit(p, p.cl[src], "b", "t0", 30)
+				commit(p, p.cl[dst], "a", "x.t0", 15, 15)
+				free := p.fault(dst, c.fault)
+				f := p.follower(shifted{end: 120})
+				r := round(p, f)
+				var a *Row // the one to be committed
+				for i := range r.Rows {
+					if w := &r.Rows[i]; w.Group == "a" && w.Partition == 1 {
+						a = w
+					} else if w.Group == "b" && w.Verdict != Exact {
+						p.Errorf("another group: %+v", *w)
+					}
+				}
+				if a == nil || a.Verdict != c.want || !strings.Contains(a.Detail, c.detail) || a.Target > 15 {
+					p.Errorf("%+v", a)
+				}
+				free()
+				expect(p, committed(p, p.cl[dst], "a"), "x.t0/0=15 m15, x.t0/1=15 m15")
+				want := "x.t0/0=15 m15, x.t0/1=20 m20"
+				if round(p, f); c.waits {
+					want = "x.t0/0=15 m15, x.t0/1=15 m15"
+				}
+				expect(p, committed(p, p.cl[dst], "a"), want)
+				time.Sleep(rereadEvery) // of the bubble's clock
+				expect(p, lines(round(p, f)), "a t0/0 10->15 ahead 0 105", "a t0/1 20->20 exact 0 100", "b t0/0 30->30 exact 0 90")
+			})
+		})
+	}
+}
+
+func TestNoAnswerFromTheSource(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		f := p.follower(shifted{end: 120})
+		round(p, f)
+		free := p.fault(src, kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "a", Err: kerr.NotCoordinator})
+		commit(p, p.cl[src], "a", "t0", 11)
+		r := round(p, f)
+		expect(p, lines(r), "a t0/0 10->10 failed 0 110")
+		if r.Complete {
+			p.Error("complete")
+		}
+		free()
+		expect(p, lines(round(p, f)), "a t0/0 11->11 exact 0 109")
+
+		p.fake[src].Close()
+		if r, err := f.Round(p.Context()); err == nil || !strings.Contains(err.Error(), `cluster "east"`) || lines(r) != "a t0/0 11->11 failed 0 109" {
+			p.Errorf("%v\n%s", err, lines(r))
+		}
+	})
+}
+
+// consumer joins a group on a cluster and waits until it has partitions.
+func consumer(t testing.TB, cl *kafka.Cluster, group, topic string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	joined := make(chan struct{})
+	once := sync.OnceFunc(func() { close(joined) })
+	c, err := cl.NewClient(append([]kgo.Opt{
+		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { once() }),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-joined:
+	case <-t.Context().Done():
+		t.Fatal("nobody joined")
+	}
+	return c
+}
+
+func TestActiveOnTheTarget(t *testing.T) {
+	for name, opts := range map[string][]kgo.Opt{
+		"classic": nil, "consumer": {kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			paired(t, nil, func(p *pair) {
+				commit(p, p.cl[src], "a", "t0", 10)
+				f := p.follower(shifted{end: 120})
+				c := consumer(p, p.cl[dst], "a", "x.t0", opts...)
+				expect(p, lines(round(p, f)), "a t0/0 10->-1 active -1 -1")
+				f.groups["a"].active = false // as if it had come after the list
+				f.mark(nil, nil)
+				c.CommitOffsetsSync(p.Context(), map[string]map[int32]kgo.EpochOffset{"x.t0": {0: {Epoch: -1, Offset: 4}}}, nil)
+				expect(p, lines(round(p, f)), "a t0/0 10->4 active 6 116")
+				if err := c.LeaveGroupContext(p.Context()); err != nil {
+					p.Fatal(err)
+				}
+				c.Close()
+				expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110")
+			})
+		})
+	}
+}
+
+// TestJoinedBetween has the target say that the group is empty when it is not.
+func TestJoinedBetween(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		f := p.follower(shifted{end: 120})
+		c := consumer(p, p.cl[dst], "a", "x.t0")
+		defer c.Close()
+		p.fake[dst].ControlKey(int16(kmsg.ListGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			p.fake[dst].KeepControl()
+			return req.ResponseKind(), nil, true
+		})
+		expect(p, lines(round(p, f)), "a t0/0 10->-1 active -1 -1")
+	})
+}
+
+func TestGroupsComeAndGo(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		f := p.follower(shifted{end: 120})
+		if r := round(p, f); len(r.Rows) != 0 {
+			p.Errorf("%+v", r.Rows)
+		}
+		commit(p, p.cl[src], "a", "t0", 10)
+		commit(p, p.cl[src], "b", "t0", 20)
+		round(p, f)
+		if _, err := p.cl[src].Admin().DeleteGroup(p.Context(), "a"); err != nil {
+			p.Fatal(err)
+		}
+		r := round(p, f)
+		expect(p, lines(r), "a t0/0 10->10 gone 0 110", "b t0/0 20->20 exact 0 100")
+		if r.Groups != 1 {
+			p.Errorf("%d groups", r.Groups)
+		}
+		expect(p, committed(p, p.cl[dst], "a"), "x.t0/0=10 m10")
+		time.Sleep(goneFor + time.Second) // of the bubble's clock
+		expect(p, lines(round(p, f)), "b t0/0 20->20 exact 0 100")
+		commit(p, p.cl[src], "a", "t0", 11)
+		expect(p, lines(round(p, f)), "a t0/0 11->11 exact 0 109", "b t0/0 20->20 exact 0 100")
+	})
+}
+
+// TestResetOnTheTarget: what was deleted there comes back though the source stands still.
+func TestResetOnTheTarget(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		f := p.follower(shifted{end: 120})
+		round(p, f)
+		commit(p, p.cl[dst], "a", "x.t0", -1)
+		time.Sleep(rereadEvery)
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110")
+		expect(p, committed(p, p.cl[dst], "a"), "x.t0/0=10 m10")
+	})
+}
+
+func TestTwoGroupsOneName(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		commit(p, p.cl[src], "b", "t0", 20)
+		f := p.follower(shifted{end: 120}, func(o *Options) { o.Flow.GroupNames = []string{"a=b"} })
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b /-1 -1->-1 refused 0 0")
+		expect(p, committed(p, p.cl[dst], "b"), "x.t0/0=10 m10")
+	})
+}
+
+// TestOldBrokers have one group per request, and no states in lists.
+func TestOldBrokers(t *testing.T) {
+	paired(t, []kfake.Opt{kfake.MaxVersions(kversion.V2_4_0())}, func(p *pair) {
+		for i := range 5 {
+			commit(p, p.cl[src], fmt.Sprint("g", i), "t0", 10, int64(i))
+		}
+		f := p.follower(shifted{shift: 1, end: 120})
+		c := consumer(p, p.cl[dst], "g4", "x.t0")
+		r := round(p, f)
+		if r.Counts[Exact] != 8 || r.Counts[Active] != 2 || r.Commits != 8 {
+			p.Errorf("\n%s", lines(r))
+		}
+		c.Close()
+		round(p, f)
+		expect(p, committed(p, p.cl[dst], "g3"), "x.t0/0=11 m10, x.t0/1=4 m3")
+	})
+}
+
+// TestManyPartitionsInOneGroup are more than one commit takes.
+func TestManyPartitionsInOneGroup(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		long := strings.Repeat("m", 200_000)
+		os := kadm.Offsets{}
+		for i := range int32(3) {
+			os.Add(kadm.Offset{Topic: "t0", Partition: i, At: 7, Metadata: long})
+		}
+		os.Add(kadm.Offset{Topic: "t1", Partition: 0, At: 8})
+		if err := p.cl[src].Admin().CommitAllOffsets(p.Context(), "a", os); err != nil {
+			p.Fatal(err)
+		}
+		h := p.fake[dst].Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1, When: func(kmsg.Request) bool { return true }})
+		if r := round(p, p.follower(shifted{end: 120})); r.Counts[Exact] != 4 || r.Commits != 4 {
+			p.Errorf("\n%s", lines(r))
+		}
+		if h.Hits() != 2 {
+			p.Errorf("%d commits", h.Hits())
+		}
+	})
+}

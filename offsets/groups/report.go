@@ -85,7 +85,7 @@ func (g *group) rows(to []Row) []Row {
 	}
 	for i := range g.parts {
 		p := &g.parts[i]
-		if v, _, _ := p.goal(); v == elsewhere {
+		if v, _ := p.goal(); v == elsewhere {
 			continue
 		}
 		r := Row{

@@ -13,7 +13,7 @@ const (
 	Gap                         // committed where there is no record to carry; the next one is next
 	Floor                       // only an earlier place is known: some records are read again
 	NotMirrored                 // the group is ahead of what is mirrored, and grows with it
-	Before                      // committed before the first mirrored record: the lane's beginning
+	Before                      // committed before the first mirrored record: begins there, unless the lane was taken over
 	Active                      // the group has members on the target
 	Ahead                       // further on the target than on the source; never rewound
 	NotInFlow                   // the flow does not carry the topic
@@ -57,7 +57,7 @@ var sentences = [...]string{
 	Gap:          "synced: the committed offset lies in a gap, and the next record is next on both clusters",
 	Floor:        "synced to the nearest earlier place that is known",
 	NotMirrored:  "not mirrored yet: committed at the end of what is mirrored, and grows as it does",
-	Before:       "committed before the first mirrored record: the group begins there on the target",
+	Before:       "committed before the first mirrored record",
 	Active:       "the group has members on the target, so its offsets there are its own",
 	Ahead:        "the group is further on the target than on the source; it is never rewound",
 	NotInFlow:    "the flow does not carry the topic",
