@@ -196,7 +196,11 @@ func (f *Follower) mark(there, states []kmsg.ListGroupsResponseGroup) {
 		}
 	}
 	for _, g := range f.groups {
+		was := g.active
 		g.listed, g.active = listed[g.name], active[g.target]
+		if was != g.active {
+			g.seen = time.Time{} // who left has committed, most likely
+		}
 	}
 }
 
