@@ -64,6 +64,8 @@ type flow struct {
 	mu    sync.Mutex // guards lanes for readers; only the helm writes
 	lanes map[lane.ID]*member
 
+	groupRows atomic.Pointer[[]OffsetRow] // of the last round over the groups, sorted; never changed once stored
+
 	helm      *helm
 	refresh   chan struct{} // one token: read the catalog now
 	io        context.Context

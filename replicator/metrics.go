@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,9 @@ var (
 	descLost     = prometheus.NewDesc("kferry_lost_offsets_total", "Source offsets that retention removed before they were carried.", []string{"flow"}, nil)
 	descTwice    = prometheus.NewDesc("kferry_possible_duplicates_total", "Records sent again because the source made counting impossible: at most so many are on the target twice.", []string{"flow"}, nil)
 	descAside    = prometheus.NewDesc("kferry_dead_letters_total", "Records that the target refused and that were set aside in the dead letter topic.", []string{"flow", "topic"}, nil)
+	descVerdicts = prometheus.NewDesc("kferry_group_partitions", "Partitions of followed consumer groups, by verdict.", []string{"flow", "verdict"}, nil)
+	descGroupLag = prometheus.NewDesc("kferry_group_lag_records", "Records that the group would still have to read on the target if it switched now, summed over the partitions where that is known.", []string{"flow", "group"}, nil)
+	descUnsynced = prometheus.NewDesc("kferry_group_unsynced_partitions", "Partitions where the group would not go on in the right place if it switched now.", []string{"flow", "group"}, nil)
 	descUsed     = prometheus.NewDesc("kferry_memory_budget_used_bytes", "Bytes fetched and not yet acknowledged.", nil, nil)
 	descLimit    = prometheus.NewDesc("kferry_memory_budget_bytes", "The memory budget.", nil, nil)
 	durationBins = prometheus.ExponentialBuckets(0.001, 2, 16) // 1 ms to 33 s
@@ -79,7 +83,10 @@ func (m *metrics) observe(h *prometheus.HistogramVec, request, flow string, took
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descSlots, descAvoided, descLost, descTwice, descAside, descUsed, descLimit} {
+	for _, d := range []*prometheus.Desc{
+		descRecords, descBytes, descLag, descLagAge, descBatches, descLanes, descSlots, descAvoided, descLost, descTwice, descAside,
+		descVerdicts, descGroupLag, descUnsynced, descUsed, descLimit,
+	} {
 		out <- d
 	}
 }
@@ -91,6 +98,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, f := range m.flows {
 		collectFlow(f, out)
+		if len(f.cfg.Groups) > 0 {
+			collectGroups(f.cfg.Name, sumGroups(f.offsetRows()), out)
+		}
 	}
 	gauge(descUsed, float64(m.budget.Used()))
 	gauge(descLimit, float64(m.budget.Limit()))
@@ -136,6 +146,22 @@ func collectFlow(f *flow, out chan<- prometheus.Metric) {
 	if f.cfg.OnRefused == onRefusedDeadLetter {
 		for topic, n := range aside {
 			send(descAside, counter, float64(n), topic)
+		}
+	}
+}
+
+func collectGroups(flow string, sums groupSums, out chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, n int64, label string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), flow, label)
+	}
+	for verdict, n := range sums.verdicts {
+		send(descVerdicts, int64(n), verdict)
+	}
+	for group, sum := range sums.groups {
+		group = strings.ToValidUTF8(group, "?") // a group may be called anything, a label may not
+		send(descUnsynced, int64(sum.unsynced), group)
+		if sum.known {
+			send(descGroupLag, sum.lag, group)
 		}
 	}
 }

@@ -1,0 +1,134 @@
+package replicator
+
+import (
+	"slices"
+	"time"
+)
+
+// Verdicts are all that OffsetRow.Verdict can be; docs/offsets.md has what they
+// mean. Scripts and alerts read the names: they never change their meaning.
+var Verdicts = []string{
+	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "target_active", "ahead_on_target",
+	"not_in_flow", "no_commit", "not_authorised", "target_refuses", "gone",
+}
+
+// unsynced are the verdicts of a group that is somewhere on the source and that
+// would not go on there if it switched now. That leaves out those that begin
+// where they should, and those that have nothing to bring.
+var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses"}
+
+// OffsetRow is where a consumer group is in one partition, on both sides.
+type OffsetRow struct {
+	Flow               string
+	Group, TargetGroup string
+	Topic, TargetTopic string    // "" where the verdict is about the whole group
+	Partition          int32     // -1 where the topic is ""
+	SourceOffset       int64     // where the group is on the source; -1: nowhere
+	TargetOffset       int64     // where a consumer of the group would begin on the target; -1: nowhere
+	Verdict            string    // one of Verdicts
+	Reason             string    // the verdict in a sentence: cause and remedy
+	RecordsAgain       int64     // at most so many are read again after switching; 0: none
+	Lag                int64     // records between TargetOffset and the target's end; -1: not known
+	At                 time.Time // when both sides were asked
+}
+
+// Offsets is where the groups of all flows are, as of the last round of each,
+// sorted by group, topic and partition. A replica has the rows of its own lanes.
+func (d *Daemon) Offsets() []OffsetRow {
+	var rows []OffsetRow
+	for _, f := range d.flows {
+		rows = append(rows, f.offsetRows()...)
+	}
+	return rows
+}
+
+// offsetRows are those of the last round. The caller must not change them.
+func (f *flow) offsetRows() []OffsetRow {
+	if p := f.groupRows.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Lookup asks for what one offset is on the other side.
+type Lookup struct {
+	Flow      string // "": any flow that carries the topic
+	Topic     string // on the source; with Reverse on the target
+	Partition int32
+	Offset    int64 // on the source; with Reverse on the target
+	Reverse   bool
+}
+
+// Translation is the answer to a Lookup.
+type Translation struct {
+	Flow, Topic, TargetTopic   string
+	Partition                  int32
+	SourceOffset, TargetOffset int64  // the one that was not given is -1 where there is none
+	Found                      string // exact, gap, floor, before or beyond: docs/offsets.md
+	RecordsAgain               int64  // at most so many records lie between the answer and the exact place; 0: none
+	Text                       string // the same in a sentence
+}
+
+// Translate looks q up in the lanes of this process: one answer for each lane
+// that has the partition, sorted by flow as configured, so none where another
+// replica has it.
+func (d *Daemon) Translate(q Lookup) (out []Translation) {
+	for _, f := range d.flows {
+		if q.Flow != "" && q.Flow != f.cfg.Name {
+			continue
+		}
+		for _, m := range f.members() {
+			topic := m.lane.Topic
+			if q.Reverse {
+				topic = m.lane.TargetTopic
+			}
+			if topic != q.Topic || m.lane.Partition != q.Partition {
+				continue
+			}
+			if t, ok := m.translate(q); ok {
+				t.Flow, t.Topic, t.TargetTopic, t.Partition = f.cfg.Name, m.lane.Topic, m.lane.TargetTopic, m.lane.Partition
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// translate is q in the lane's offset map; false where it has none.
+func (m *member) translate(Lookup) (Translation, bool) {
+	return Translation{}, false
+}
+
+// groupSums is what metrics tell of the groups of a flow: sums over partitions,
+// since a series for each partition of each group would be too many.
+type groupSums struct {
+	verdicts map[string]int      // partitions by verdict; all of Verdicts are there
+	groups   map[string]groupSum // by the group's name on the source
+}
+
+type groupSum struct {
+	lag      int64 // records to be read on the target after switching, where that is known
+	known    bool  // lag is known of a partition at least
+	unsynced int   // partitions with a verdict of unsynced
+}
+
+// sumGroups adds up the rows of one flow.
+func sumGroups(rows []OffsetRow) groupSums {
+	s := groupSums{verdicts: map[string]int{}, groups: map[string]groupSum{}}
+	for _, v := range Verdicts {
+		s.verdicts[v] = 0
+	}
+	for i := range rows {
+		r := &rows[i]
+		s.verdicts[r.Verdict]++
+		g := s.groups[r.Group]
+		if r.Lag >= 0 {
+			g.lag, g.known = g.lag+r.Lag, true
+		}
+		if slices.Contains(unsynced, r.Verdict) {
+			g.unsynced++
+		}
+		s.groups[r.Group] = g
+	}
+	return s
+}
