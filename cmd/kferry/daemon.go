@@ -16,6 +16,8 @@ type daemon interface {
 	Run(ctx context.Context) error // until ctx ends; nil after a clean drain
 	Ready() error
 	Status() replicator.Status
+	Offsets() []replicator.OffsetRow
+	Translate(q replicator.Lookup) []replicator.Translation
 }
 
 // openDaemon makes the real daemon. It does not connect; Run does.

@@ -3,13 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,13 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/web"
 	"github.com/kferry/kferry/replicator/lane"
 )
-
-// lanesTimeout bounds how long a daemon may take to answer; it only reads its memory.
-const lanesTimeout = 10 * time.Second
 
 // shown is a daemon as the web server sees it.
 type shown struct{ daemon }
@@ -46,7 +37,7 @@ func (s shown) Lanes() (out []web.Lane) {
 }
 
 type lanesOptions struct {
-	config, url string
+	asked
 	flow, state string
 	json        bool
 }
@@ -61,7 +52,8 @@ one partition on its way: its state, how far it is on both sides, how much the
 target lacks, and where it cannot go on, why and what to do.
 
 It asks the address of http.listen in the configuration, or --url, which needs
-no configuration.
+no configuration. Replicas that share flows each answer for their own lanes: give
+--url once for each of them.
 
 Exit codes: 0 listed, also when there is none; 1 no kferry answers there;
 2 wrong use; 3 configuration invalid.`,
@@ -70,21 +62,14 @@ Exit codes: 0 listed, also when there is none; 1 no kferry answers there;
   kferry lanes --url http://10.0.0.7:9464 --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.url == "" {
-				cfg, err := config.Load(o.config, loadOptions(cmd))
-				if err != nil {
-					return err
-				}
-				if o.url, err = daemonURL(cfg.HTTP.Listen); err != nil {
-					return err
-				}
+			if err := o.find(cmd); err != nil {
+				return err
 			}
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	configFlag(cmd, &o.config)
+	o.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.url, "url", "", "where kferry listens, http://host:port; instead of http.listen of the configuration")
 	f.StringVar(&o.flow, "flow", "", "only the lanes of the flow with this `name`")
 	f.StringVar(&o.state, "state", "", "only lanes in this `state`: "+strings.Join(laneStates(), ", "))
 	f.BoolVar(&o.json, "json", false, "print JSON, as docs/api.md describes it")
@@ -99,62 +84,30 @@ func laneStates() []string {
 	return names
 }
 
-// daemonURL is where a daemon with that http.listen answers, from the same machine.
-func daemonURL(listen string) (string, error) {
-	if listen == "" || listen == "off" {
-		return "", errors.New("http.listen is off, so a running kferry cannot be asked: set it to a host:port and start kferry again, or give --url")
-	}
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", fmt.Errorf("http.listen %q: %w", listen, err)
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost" // it listens on every interface
-	}
-	return "http://" + net.JoinHostPort(host, port), nil
-}
-
 func (o lanesOptions) run(ctx context.Context, w io.Writer) error {
 	if o.state != "" && !slices.Contains(laneStates(), o.state) {
 		return usageError{fmt.Errorf("--state %q: must be one of %s", o.state, strings.Join(laneStates(), ", "))}
 	}
-	all, err := askLanes(ctx, o.url)
-	if err != nil {
-		return err
+	var all web.Lanes
+	for _, url := range o.urls {
+		var one web.Lanes
+		if err := ask(ctx, url, web.LanesPath, nil, &one); err != nil {
+			return err
+		}
+		all.Lanes = append(all.Lanes, one.Lanes...)
+	}
+	if len(o.urls) > 1 { // one alone is sorted, by flow as configured
+		slices.SortStableFunc(all.Lanes, func(a, b web.Lane) int {
+			return cmp.Or(cmp.Compare(a.Flow, b.Flow), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+		})
 	}
 	all.Lanes = slices.DeleteFunc(all.Lanes, func(l web.Lane) bool {
 		return o.flow != "" && l.Flow != o.flow || o.state != "" && l.State != o.state
 	})
 	if o.json {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(all)
+		return writeJSON(w, all)
 	}
 	return writeLanes(w, all.Lanes)
-}
-
-// askLanes asks the daemon at url.
-func askLanes(ctx context.Context, url string) (web.Lanes, error) {
-	var all web.Lanes
-	ctx, cancel := context.WithTimeout(ctx, lanesTimeout)
-	defer cancel()
-	at := strings.TrimSuffix(url, "/") + web.LanesPath
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
-	if err != nil || req.URL.Host == "" {
-		return all, usageError{fmt.Errorf("--url %q: must be http://host:port", url)}
-	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	if err != nil {
-		return all, fmt.Errorf("no kferry answers: %w: is \"kferry run\" running there? http.listen of its configuration, or --url, says where it is asked", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return all, fmt.Errorf("%s answers %q: it is no kferry, or one older than this command", at, resp.Status)
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
-		return all, fmt.Errorf("%s does not answer as kferry does: %w", at, err)
-	}
-	return all, nil
 }
 
 // writeLanes prints a line for each lane, and one that counts them by state.
@@ -164,10 +117,7 @@ func writeLanes(w io.Writer, lanes []web.Lane) error {
 		fmt.Fprintln(tab, "FLOW\tTOPIC\tPARTITION\tSTATE\tSOURCE OFFSET\tTARGET OFFSET\tLAG\tBEHIND\tRECORDS\tBYTES\tREASON")
 	}
 	for _, l := range lanes {
-		topic := l.Topic
-		if l.TargetTopic != topic {
-			topic += " -> " + l.TargetTopic
-		}
+		topic := bothNames(l.Topic, l.TargetTopic)
 		lag, behind := "?", "?"
 		if l.LagRecords != nil && l.LagSeconds != nil {
 			lag = thousands(*l.LagRecords)
@@ -181,6 +131,14 @@ func writeLanes(w io.Writer, lanes []web.Lane) error {
 	}
 	_, err := fmt.Fprintln(w, countLanes(lanes))
 	return err
+}
+
+// bothNames is a name on the source and, where it differs, on the target.
+func bothNames(source, target string) string {
+	if target == source {
+		return source
+	}
+	return source + " -> " + target
 }
 
 // countLanes is the totals on one line: "3 lanes: 2 running, 1 stopped; 1,200 records behind".

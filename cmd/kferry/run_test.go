@@ -29,6 +29,9 @@ type fakeDaemon struct {
 	fail    chan error
 	ready   error
 	status  replicator.Status
+	offsets []replicator.OffsetRow
+	// translate answers for lanes; nil: there is none.
+	translate func(replicator.Lookup) []replicator.Translation
 }
 
 func newFake() *fakeDaemon {
@@ -50,6 +53,15 @@ func (f *fakeDaemon) Run(ctx context.Context) error {
 
 func (f *fakeDaemon) Ready() error              { return f.ready }
 func (f *fakeDaemon) Status() replicator.Status { return f.status }
+
+func (f *fakeDaemon) Offsets() []replicator.OffsetRow { return f.offsets }
+
+func (f *fakeDaemon) Translate(q replicator.Lookup) []replicator.Translation {
+	if f.translate == nil {
+		return nil
+	}
+	return f.translate(q)
+}
 
 const twoClusters = `
 clusters:

@@ -1,9 +1,6 @@
 package web
 
-import (
-	"encoding/json"
-	"net/http"
-)
+import "net/http"
 
 // LanesPath is where the lanes are.
 const LanesPath = "/api/v1/lanes"
@@ -31,13 +28,10 @@ type Lane struct {
 
 func lanes(s Source) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		answer := Lanes{Lanes: s.Lanes()}
-		if answer.Lanes == nil {
-			answer.Lanes = []Lane{} // [] and not null
+		all := s.Lanes()
+		if all == nil {
+			all = []Lane{} // [] and not null
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_ = json.NewEncoder(w).Encode(answer) // a reader that went away
+		answer(w, http.StatusOK, Lanes{all})
 	}
 }

@@ -1,14 +1,17 @@
 // Package web serves what operators and their tools read from a running process:
 //
-//	/              a plain-text index of these paths
-//	/metrics       Prometheus metrics
-//	/healthz       200 while the process answers at all: a liveness probe
-//	/readyz        200 when the work is under way, else 503 and the reason: a readiness probe
-//	/api/v1/lanes  every lane as JSON, see docs/api.md
+//	/                  a plain-text index of these paths
+//	/metrics           Prometheus metrics
+//	/healthz           200 while the process answers at all: a liveness probe
+//	/readyz            200 when the work is under way, else 503 and the reason: a readiness probe
+//	/api/v1/lanes      every lane as JSON, see docs/api.md
+//	/api/v1/offsets    where consumer groups are on both sides, as JSON
+//	/api/v1/translate  what one offset is on the other side, as JSON
 package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,14 +38,16 @@ const (
 
 // Source is what the server shows. Its methods must be cheap and safe to call from several goroutines.
 type Source interface {
-	Ready() error  // nil when the work is under way, else why it is not
-	Lanes() []Lane // every lane, sorted
+	Ready() error                     // nil when the work is under way, else why it is not
+	Lanes() []Lane                    // every lane, sorted
+	Offsets() []Offset                // every group and partition, sorted; the caller owns the slice
+	Translate(q Lookup) []Translation // one for each lane that has the partition
 }
 
 // Options of a server. All fields are required.
 type Options struct {
 	Listen   string               // host:port; port 0 takes a free one
-	Source   Source               // asked at each /readyz and each request for lanes
+	Source   Source               // asked at each /readyz and each request of /api/v1
 	Registry *prometheus.Registry // New adds the Go and process collectors to it
 	Logger   *slog.Logger         // failed scrapes and broken connections
 }
@@ -128,10 +133,12 @@ func listenError(addr string, err error) error {
 
 const index = `kferry
 
-/metrics       Prometheus metrics
-/healthz       200 while the process is alive
-/readyz        200 when the work is under way, else 503 and why
-/api/v1/lanes  every lane as JSON
+/metrics           Prometheus metrics
+/healthz           200 while the process is alive
+/readyz            200 when the work is under way, else 503 and why
+/api/v1/lanes      every lane as JSON
+/api/v1/offsets    where consumer groups are on both sides, as JSON
+/api/v1/translate  what one offset is on the other side, as JSON
 `
 
 func handler(o Options, logs promhttp.Logger) http.Handler {
@@ -146,6 +153,8 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 		text(w, http.StatusOK, "ready\n")
 	})
 	mux.HandleFunc("GET "+LanesPath, lanes(o.Source))
+	mux.HandleFunc("GET "+OffsetsPath, offsets(o.Source))
+	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
 	// One broken collector must not take the other metrics away.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
 		ErrorLog:      logs,
@@ -161,4 +170,18 @@ func text(w http.ResponseWriter, code int, body string) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, body) // a reader that went away
+}
+
+// Failure is the answer of /api/v1 with any other code than 200.
+type Failure struct {
+	Error string `json:"error"` // what is wrong and what to do
+}
+
+// answer writes body as JSON.
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // a reader that went away
 }

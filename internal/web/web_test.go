@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,11 +20,20 @@ import (
 )
 
 type source struct {
-	err   atomic.Pointer[error]
-	lanes []Lane
+	err          atomic.Pointer[error]
+	lanes        []Lane
+	offsets      []Offset
+	translations []Translation
+	asked        Lookup
 }
 
-func (s *source) Lanes() []Lane { return s.lanes }
+func (s *source) Lanes() []Lane     { return s.lanes }
+func (s *source) Offsets() []Offset { return slices.Clone(s.offsets) }
+
+func (s *source) Translate(q Lookup) []Translation {
+	s.asked = q
+	return s.translations
+}
 
 func (s *source) Ready() error {
 	if p := s.err.Load(); p != nil {
@@ -72,6 +82,8 @@ func TestPaths(t *testing.T) {
 		{"GET", "/metrics", 200, "go_goroutines"},
 		{"GET", "/metrics", 200, "process_resident_memory_bytes"},
 		{"GET", "/api/v1/lanes", 200, `{"lanes":[]}`},
+		{"GET", "/api/v1/offsets", 200, `{"offsets":[]}`},
+		{"POST", "/api/v1/translate", 405, ""},
 		{"GET", "/api/v1/other", 404, ""},
 		{"POST", "/api/v1/lanes", 405, ""},
 		{"GET", "/other", 404, ""},
@@ -220,9 +232,10 @@ func TestAnswerUnderWay(t *testing.T) {
 	}
 }
 
-type gate struct{ asked, open chan struct{} }
-
-func (g *gate) Lanes() []Lane { return nil }
+type gate struct {
+	source
+	asked, open chan struct{}
+}
 
 func (g *gate) Ready() error {
 	close(g.asked)

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kferry/kferry/internal/web"
+)
+
+type offsetsTranslateOptions struct {
+	asked
+	flow, topic string
+	partition   int32
+	offset      int64
+	reverse     bool
+	group       string
+	json        bool
+}
+
+func newOffsetsTranslateCommand() *cobra.Command {
+	var o offsetsTranslateOptions
+	cmd := &cobra.Command{
+		Use:   "translate {--topic TOPIC --partition N --offset N [--reverse] | --group GROUP}",
+		Short: "Say what an offset of the source is on the target, or the other way round",
+		Long: `Say what an offset of the source is on the target: where a consumer that would
+read that record next has to begin there. With --reverse topic and offset are
+those of the target, and the answer is for the source. FOUND is
+
+  exact     the very record is known
+  gap       there is no record at that offset; it is the next one that there is
+  floor     a place before the record, from where at most RECORDS AGAIN are read again
+  before    the offset is before the first record that was carried
+  beyond    the offset is beyond what was carried so far
+
+With --group it lists where that group is on both sides, as "kferry offsets show"
+does.
+
+It asks the address of http.listen in the configuration, or --url, which needs
+no configuration. Replicas that share flows each answer for their own lanes: give
+--url once for each of them, and the one that has the partition answers.
+
+Exit codes: 0 answered, whatever was found; 1 no kferry answers there, or none of
+those asked has the partition; 2 wrong use; 3 configuration invalid.`,
+		Example: `  kferry offsets translate --topic pizza-orders --partition 3 --offset 120400
+  kferry offsets translate --flow old-new --topic pizza-orders --partition 3 --offset 120377 --reverse
+  kferry offsets translate --group billing --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			if err := o.find(cmd); err != nil {
+				return err
+			}
+			return o.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	o.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.flow, "flow", "", "`name` of the flow; needed where several carry the topic")
+	f.StringVar(&o.topic, "topic", "", "`name` of the topic where the offset is")
+	f.Int32Var(&o.partition, "partition", 0, "partition, `N` from 0 on")
+	f.Int64Var(&o.offset, "offset", 0, "offset, `N` from 0 on")
+	f.BoolVar(&o.reverse, "reverse", false, "topic and offset are on the target, the answer is for the source")
+	f.StringVar(&o.group, "group", "", "where the group with this `name` is, instead of an offset")
+	f.BoolVar(&o.json, "json", false, "print JSON, as docs/api.md describes it")
+	return cmd
+}
+
+// check finds what is wrong with the flags together.
+func (o offsetsTranslateOptions) check(cmd *cobra.Command) error {
+	given := func(names ...string) (out []string) {
+		for _, n := range names {
+			if cmd.Flag(n).Changed {
+				out = append(out, "--"+n)
+			}
+		}
+		return out
+	}
+	place := given("topic", "partition", "offset")
+	switch {
+	case o.group != "":
+		if also := append(place, given("reverse")...); len(also) > 0 {
+			return usageError{fmt.Errorf("--group lists where a group is: leave out %s", strings.Join(also, ", "))}
+		}
+	case o.topic == "" || len(place) < 3:
+		return usageError{errors.New("give --topic, --partition and --offset, or --group")}
+	case o.partition < 0:
+		return usageError{fmt.Errorf("--partition %d: must be 0 or above", o.partition)}
+	case o.offset < 0:
+		return usageError{fmt.Errorf("--offset %d: must be 0 or above", o.offset)}
+	}
+	return nil
+}
+
+func (o offsetsTranslateOptions) run(ctx context.Context, w io.Writer) error {
+	if o.group != "" {
+		return offsetsShowOptions{asked: o.asked, flow: o.flow, group: o.group, json: o.json}.run(ctx, w)
+	}
+	t, err := o.askTranslation(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return writeJSON(w, t)
+	}
+	return writeTranslation(w, t)
+}
+
+// askTranslation asks every daemon. That one does not have the partition, or does not answer, counts only if no other
+// one has it.
+func (o offsetsTranslateOptions) askTranslation(ctx context.Context) (t web.Translation, err error) {
+	query := url.Values{"topic": {o.topic}, "partition": {strconv.Itoa(int(o.partition))}, "offset": {strconv.FormatInt(o.offset, 10)}}
+	if o.flow != "" {
+		query.Set("flow", o.flow)
+	}
+	if o.reverse {
+		query.Set("reverse", "true")
+	}
+	var found []web.Translation
+	var failed []error
+	for _, base := range o.urls {
+		var one web.Translation
+		switch err := ask(ctx, base, web.TranslatePath, query, &one); {
+		case isRefusal(err, http.StatusBadRequest):
+			return t, usageError{err}
+		case err != nil:
+			failed = append(failed, err)
+		case len(found) > 0 && one.Flow != found[0].Flow:
+			return t, usageError{fmt.Errorf("flows %q and %q both have partition %d of topic %q: say which with --flow", found[0].Flow, one.Flow, o.partition, o.topic)}
+		default:
+			found = append(found, one)
+		}
+	}
+	if len(found) == 0 {
+		return t, errors.Join(failed...)
+	}
+	return found[0], nil
+}
+
+func isRefusal(err error, code int) bool {
+	var r refusal
+	return errors.As(err, &r) && r.code == code
+}
+
+func writeTranslation(w io.Writer, t web.Translation) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tab, "FLOW\tTOPIC\tPARTITION\tSOURCE OFFSET\tTARGET OFFSET\tFOUND\tRECORDS AGAIN")
+	fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", t.Flow, bothNames(t.Topic, t.TargetTopic), t.Partition,
+		number(t.SourceOffset, "-"), number(t.TargetOffset, "-"), t.Found, thousands(t.RecordsAgain))
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, t.Text)
+	return err
+}
