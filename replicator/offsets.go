@@ -9,13 +9,13 @@ import (
 // mean. Scripts and alerts read the names: they never change their meaning.
 var Verdicts = []string{
 	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "target_active", "ahead_on_target",
-	"not_in_flow", "no_commit", "not_authorised", "target_refuses", "gone",
+	"not_in_flow", "no_commit", "not_authorised", "target_refuses", "gone", "failed",
 }
 
 // unsynced are the verdicts of a group that is somewhere on the source and that
 // would not go on there if it switched now. That leaves out those that begin
 // where they should, and those that have nothing to bring.
-var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses"}
+var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses", "failed"}
 
 // OffsetRow is where a consumer group is in one partition, on both sides.
 type OffsetRow struct {
@@ -24,11 +24,11 @@ type OffsetRow struct {
 	Topic, TargetTopic string    // "" where the verdict is about the whole group
 	Partition          int32     // -1 where the topic is ""
 	SourceOffset       int64     // where the group is on the source; -1: nowhere
-	TargetOffset       int64     // where a consumer of the group would begin on the target; -1: nowhere
+	TargetOffset       int64     // where a consumer of the group would begin on the target; -1: by its auto.offset.reset
 	Verdict            string    // one of Verdicts
 	Reason             string    // the verdict in a sentence: cause and remedy
-	RecordsAgain       int64     // at most so many are read again after switching; 0: none
-	Lag                int64     // records between TargetOffset and the target's end; -1: not known
+	RecordsAgain       int64     // at most so many are read again after switching; -1: not known
+	Lag                int64     // from TargetOffset to the end of what is mirrored; -1: not known
 	At                 time.Time // when both sides were asked
 }
 

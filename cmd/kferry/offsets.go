@@ -30,7 +30,7 @@ func (s shown) Offsets() []web.Offset {
 		out[i] = web.Offset{
 			Flow: r.Flow, Group: r.Group, TargetGroup: r.TargetGroup, Topic: r.Topic, TargetTopic: r.TargetTopic, Partition: r.Partition,
 			SourceOffset: known(r.SourceOffset), TargetOffset: known(r.TargetOffset), Verdict: r.Verdict, Reason: r.Reason,
-			RecordsAgain: r.RecordsAgain, LagRecords: known(r.Lag), At: r.At,
+			RecordsAgain: known(r.RecordsAgain), LagRecords: known(r.Lag), At: r.At,
 		}
 	}
 	return out
@@ -92,8 +92,9 @@ verdict. A verdict says how a consumer of the group would go on if it was stoppe
 on the source and started on the target now:
 
 ` + verdictHelp() + `
-TARGET OFFSET is where it would begin, RECORDS AGAIN how many records at most it
-would read again, and LAG how many it would still have to read there.
+TARGET OFFSET is where it would begin (-: by its own auto.offset.reset), RECORDS
+AGAIN how many records at most it would read again, and LAG how many it would
+still have to read there.
 
 It asks the address of http.listen in the configuration, or --url, which needs
 no configuration. Replicas that share flows each answer for their own lanes: give
@@ -130,15 +131,16 @@ var verdictWords = map[string]string{
 	"exact":            "at the very record it would read next on the source",
 	"gap":              "the same, though the source has no record at that offset",
 	"floor":            "before that record: some are read again, none is left out",
-	"not_mirrored_yet": "the group is ahead of what the target has: wait",
-	"before_first":     "the group is before the first record that was carried",
+	"not_mirrored_yet": "at the end of what is mirrored: the group is ahead of that",
+	"before_first":     "at the first record that was carried: the group is before it",
 	"target_active":    "the group is in use on the target: left alone",
 	"ahead_on_target":  "the group is further on the target: never moved back",
 	"not_in_flow":      "the flow does not carry the topic",
 	"no_commit":        "the group has no offset on the source",
 	"not_authorised":   "kferry lacks a right on the group; the reason says which",
 	"target_refuses":   "the target does not take the offset; the reason says why",
-	"gone":             "the group or the topic is no longer there",
+	"gone":             "the source has the group no more; on the target it stays",
+	"failed":           "a cluster did not answer; the next round tries again",
 }
 
 func verdictHelp() string {
@@ -214,12 +216,8 @@ func writeOffsets(w io.Writer, rows []web.Offset) error {
 		if r.Topic == "" { // the verdict is about the whole group
 			topic, partition = "-", "-"
 		}
-		lag := "?"
-		if r.LagRecords != nil {
-			lag = thousands(*r.LagRecords)
-		}
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Flow, bothNames(plain(r.Group), plain(r.TargetGroup)), topic, partition, r.Verdict,
-			number(r.SourceOffset, "-"), number(r.TargetOffset, "-"), thousands(r.RecordsAgain), lag, strings.Join(strings.Fields(r.Reason), " "))
+			number(r.SourceOffset, "-"), number(r.TargetOffset, "-"), amount(r.RecordsAgain), amount(r.LagRecords), strings.Join(strings.Fields(r.Reason), " "))
 	}
 	if err := tab.Flush(); err != nil {
 		return err
@@ -244,6 +242,14 @@ func number(n *int64, none string) string {
 	return strconv.FormatInt(*n, 10)
 }
 
+// amount prints how many records, as far as that is known.
+func amount(n *int64) string {
+	if n == nil {
+		return "?"
+	}
+	return thousands(*n)
+}
+
 // countOffsets is the totals on one line: "3 partitions of 2 groups: 2 exact, 1 floor; after switching 1,200 records
 // to read, at most 7 of them again; as of 2026-11-23T10:15:30Z". The time is that of the oldest row.
 func countOffsets(rows []web.Offset) string {
@@ -257,7 +263,9 @@ func countOffsets(rows []web.Offset) string {
 	for _, r := range rows {
 		groups[group{r.Flow, r.Group}] = true
 		verdicts[r.Verdict]++
-		again += r.RecordsAgain
+		if r.RecordsAgain != nil {
+			again += *r.RecordsAgain
+		}
 		if r.LagRecords == nil {
 			unknown++
 		} else {
@@ -300,7 +308,7 @@ func writeOffsetsCSV(w io.Writer, rows []web.Offset) error {
 		"verdict", "reason", "records_again", "lag_records", "at"}}
 	for _, r := range rows {
 		lines = append(lines, []string{r.Flow, r.Group, r.TargetGroup, r.Topic, r.TargetTopic, strconv.Itoa(int(r.Partition)),
-			number(r.SourceOffset, ""), number(r.TargetOffset, ""), r.Verdict, r.Reason, strconv.FormatInt(r.RecordsAgain, 10),
+			number(r.SourceOffset, ""), number(r.TargetOffset, ""), r.Verdict, r.Reason, number(r.RecordsAgain, ""),
 			number(r.LagRecords, ""), r.At.Format(time.RFC3339Nano)})
 	}
 	return c.WriteAll(lines)

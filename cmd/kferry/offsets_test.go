@@ -29,7 +29,7 @@ var someOffsets = []replicator.OffsetRow{
 	{Flow: "a-b", Group: "billing", TargetGroup: "pay", Topic: "t", TargetTopic: "x.t", Partition: 1, SourceOffset: 7, TargetOffset: 4,
 		Verdict: "floor", Reason: "the map\nis coarse, \"there\"", RecordsAgain: 3, Lag: 3, At: time.Date(2026, 11, 23, 10, 15, 30, 0, time.UTC)},
 	{Flow: "a-b", Group: "odd\x1b[31m", TargetGroup: "odd\x1b[31m", Partition: -1, SourceOffset: -1, TargetOffset: -1,
-		Verdict: "not_authorised", Reason: "allow Describe", Lag: -1, At: time.Date(2026, 11, 23, 10, 15, 29, 0, time.UTC)},
+		Verdict: "not_authorised", Reason: "allow Describe", RecordsAgain: -1, Lag: -1, At: time.Date(2026, 11, 23, 10, 15, 29, 0, time.UTC)},
 	{Flow: "b-a", Group: "billing", TargetGroup: "billing", Topic: "u", TargetTopic: "u", SourceOffset: 9, TargetOffset: -1,
 		Verdict: "not_mirrored_yet", Reason: "wait", Lag: -1, At: time.Date(2026, 11, 23, 10, 15, 31, 0, time.UTC)},
 }
@@ -63,7 +63,7 @@ func TestOffsetsShow(t *testing.T) {
 			{"-c " + conf, `FLOW  GROUP           TOPIC     PARTITION  VERDICT           SOURCE OFFSET  TARGET OFFSET  RECORDS AGAIN  LAG    REASON
 a-b   billing -> pay  t -> x.t  0          exact             120400         120377         0              1,500  
 a-b   billing -> pay  t -> x.t  1          floor             7              4              3              3      the map is coarse, "there"
-a-b   "odd\x1b[31m"   -         -          not_authorised    -              -              0              ?      allow Describe
+a-b   "odd\x1b[31m"   -         -          not_authorised    -              -              ?              ?      allow Describe
 b-a   billing         u         0          not_mirrored_yet  9              -              0              ?      wait
 4 partitions of 3 groups: 1 exact, 1 floor, 1 not_mirrored_yet, 1 not_authorised; after switching 1,503 records to read, at most 3 of them again, not known for 2 partitions; as of 2026-11-23T10:15:29Z
 `},
@@ -76,7 +76,7 @@ a-b   billing -> pay  t -> x.t  0          exact    120400         120377       
 a-b,billing,pay,t,x.t,0,120400,120377,exact,,0,1500,2026-11-23T10:15:30Z
 a-b,billing,pay,t,x.t,1,7,4,floor,"the map
 is coarse, ""there""",3,3,2026-11-23T10:15:30Z
-a-b,` + "odd\x1b[31m,odd\x1b[31m" + `,,,-1,,,not_authorised,allow Describe,0,,2026-11-23T10:15:29Z
+a-b,` + "odd\x1b[31m,odd\x1b[31m" + `,,,-1,,,not_authorised,allow Describe,,,2026-11-23T10:15:29Z
 b-a,billing,billing,u,u,0,9,,not_mirrored_yet,wait,0,,2026-11-23T10:15:31Z
 `},
 			{"--csv --flow none --url " + url, "flow,group,target_group,topic,target_topic,partition,source_offset,target_offset,verdict,reason,records_again,lag_records,at\n"},
@@ -92,10 +92,10 @@ b-a,billing,billing,u,u,0,9,,not_mirrored_yet,wait,0,,2026-11-23T10:15:31Z
 		if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got.Offsets) != 4 {
 			t.Fatalf("exit code %d, %v: %s", code, err, stdout)
 		}
-		if r := got.Offsets[1]; *r.SourceOffset != 7 || *r.TargetOffset != 4 || *r.LagRecords != 3 || r.RecordsAgain != 3 || r.Reason != "the map\nis coarse, \"there\"" {
+		if r := got.Offsets[1]; *r.SourceOffset != 7 || *r.TargetOffset != 4 || *r.LagRecords != 3 || *r.RecordsAgain != 3 || r.Reason != "the map\nis coarse, \"there\"" {
 			t.Errorf("got %+v", r)
 		}
-		if r := got.Offsets[2]; r.SourceOffset != nil || r.TargetOffset != nil || r.LagRecords != nil || r.Partition != -1 {
+		if r := got.Offsets[2]; r.SourceOffset != nil || r.TargetOffset != nil || r.LagRecords != nil || r.RecordsAgain != nil || r.Partition != -1 {
 			t.Errorf("got %+v", r)
 		}
 	})

@@ -35,11 +35,11 @@ func newOffsetsTranslateCommand() *cobra.Command {
 read that record next has to begin there. With --reverse topic and offset are
 those of the target, and the answer is for the source. FOUND is
 
-  exact     the very record is known
-  gap       there is no record at that offset; it is the next one that there is
-  floor     a place before the record, from where at most RECORDS AGAIN are read again
-  before    the offset is before the first record that was carried
-  beyond    the offset is beyond what was carried so far
+  exact     the very record, or the end, where the next one will be
+  gap       no record that was carried has that offset; it is the next one
+  floor     a place before the record: at most RECORDS AGAIN are read again from it
+  before    the offset is before the first record that was carried: that one
+  beyond    the offset is not carried yet: the end of what was
 
 With --group it lists where that group is on both sides, as "kferry offsets show"
 does.

@@ -32,10 +32,10 @@ type Offset struct {
 	TargetTopic  string    `json:"target_topic"`
 	Partition    int32     `json:"partition"`     // -1 where Topic is ""
 	SourceOffset *int64    `json:"source_offset"` // nil: it has none, or it may not be read
-	TargetOffset *int64    `json:"target_offset"` // where a consumer would begin now; nil: nowhere
+	TargetOffset *int64    `json:"target_offset"` // where a consumer would begin now; nil: by its auto.offset.reset
 	Verdict      string    `json:"verdict"`       // docs/offsets.md
 	Reason       string    `json:"reason"`
-	RecordsAgain int64     `json:"records_again"` // at most so many are read again after switching
+	RecordsAgain *int64    `json:"records_again"` // at most so many are read again after switching; nil: not known
 	LagRecords   *int64    `json:"lag_records"`   // what it would still have to read; nil: not known
 	At           time.Time `json:"at"`            // when both sides were asked
 }

@@ -10,20 +10,20 @@ import (
 )
 
 func TestOffsets(t *testing.T) {
-	from, to, lag := int64(5), int64(7), int64(17)
+	from, to, lag, again := int64(5), int64(7), int64(17), int64(2)
 	at := time.Date(2026, 11, 23, 10, 15, 30, 0, time.UTC)
 	s := &source{offsets: []Offset{
 		{Flow: "a-b", Group: "billing", TargetGroup: "pay", Topic: "t", TargetTopic: "x.t", Partition: 3, SourceOffset: &from, TargetOffset: &to,
-			Verdict: "floor", Reason: "the map is coarse", RecordsAgain: 2, LagRecords: &lag, At: at},
+			Verdict: "floor", Reason: "the map is coarse", RecordsAgain: &again, LagRecords: &lag, At: at},
 		{Flow: "a-b", Group: "odd&=\"", TargetGroup: "odd", Partition: -1, Verdict: "not_authorised", Reason: `give "Describe"`, At: at},
 		{Flow: "b-a", Group: "billing", TargetGroup: "billing", Topic: "u", TargetTopic: "u", Verdict: "no_commit", At: at},
 	}}
 	billing := `{"flow":"a-b","group":"billing","target_group":"pay","topic":"t","target_topic":"x.t","partition":3,"source_offset":5,"target_offset":7,` +
 		`"verdict":"floor","reason":"the map is coarse","records_again":2,"lag_records":17,"at":"2026-11-23T10:15:30Z"}`
 	odd := `{"flow":"a-b","group":"odd\u0026=\"","target_group":"odd","topic":"","target_topic":"","partition":-1,"source_offset":null,"target_offset":null,` +
-		`"verdict":"not_authorised","reason":"give \"Describe\"","records_again":0,"lag_records":null,"at":"2026-11-23T10:15:30Z"}`
+		`"verdict":"not_authorised","reason":"give \"Describe\"","records_again":null,"lag_records":null,"at":"2026-11-23T10:15:30Z"}`
 	back := `{"flow":"b-a","group":"billing","target_group":"billing","topic":"u","target_topic":"u","partition":0,"source_offset":null,"target_offset":null,` +
-		`"verdict":"no_commit","reason":"","records_again":0,"lag_records":null,"at":"2026-11-23T10:15:30Z"}`
+		`"verdict":"no_commit","reason":"","records_again":null,"lag_records":null,"at":"2026-11-23T10:15:30Z"}`
 	h := handler(options(s), slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn))
 	for _, c := range []struct {
 		query string
