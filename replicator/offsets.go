@@ -1,8 +1,11 @@
 package replicator
 
 import (
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kferry/kferry/offsets"
 )
 
 // Verdicts are all that OffsetRow.Verdict can be; docs/offsets.md has what they
@@ -50,7 +53,7 @@ func (f *flow) offsetRows() []OffsetRow {
 	return nil
 }
 
-// Lookup asks for what one offset is on the other side.
+// Lookup asks what one offset is on the other side.
 type Lookup struct {
 	Flow      string // "": any flow that carries the topic
 	Topic     string // on the source; with Reverse on the target
@@ -63,7 +66,7 @@ type Lookup struct {
 type Translation struct {
 	Flow, Topic, TargetTopic   string
 	Partition                  int32
-	SourceOffset, TargetOffset int64  // the one that was not given is -1 where there is none
+	SourceOffset, TargetOffset int64
 	Found                      string // exact, gap, floor, before or beyond: docs/offsets.md
 	RecordsAgain               int64  // at most so many records lie between the answer and the exact place; 0: none
 	Text                       string // the same in a sentence
@@ -94,9 +97,40 @@ func (d *Daemon) Translate(q Lookup) (out []Translation) {
 	return out
 }
 
-// translate is q in the lane's offset map; false where it has none.
-func (m *member) translate(Lookup) (Translation, bool) {
-	return Translation{}, false
+// translate looks q up in the lane's offset map; false where it has none yet.
+func (m *member) translate(q Lookup) (t Translation, ok bool) {
+	var found offsets.Found
+	if q.Reverse {
+		var to offsets.Source
+		to, found, t.RecordsAgain, ok = m.lane.Reverse(offsets.Target(q.Offset))
+		t.SourceOffset, t.TargetOffset = int64(to), q.Offset
+		t.Text = translated("target", "source", q.Offset, int64(to), found, t.RecordsAgain)
+	} else {
+		var to offsets.Target
+		to, found, t.RecordsAgain, ok = m.lane.Translate(offsets.Source(q.Offset))
+		t.SourceOffset, t.TargetOffset = q.Offset, int64(to)
+		t.Text = translated("source", "target", q.Offset, int64(to), found, t.RecordsAgain)
+	}
+	t.Found = found.String()
+	return t, ok
+}
+
+// translated is the sentence for a person: at is the offset on the one side, to
+// on the other.
+func translated(one, other string, at, to int64, found offsets.Found, again int64) string {
+	switch found {
+	case offsets.Exact:
+		return fmt.Sprintf("what comes next at %s offset %d comes next at %s offset %d, too: nothing is read again or left out", one, at, other, to)
+	case offsets.Gap:
+		return fmt.Sprintf("no record of the lane is known at %s offset %d; the next one is at %s offset %d or behind: nothing is read again or left out",
+			one, at, other, to)
+	case offsets.Floor:
+		return fmt.Sprintf("%s offset %d is somewhere behind %s offset %d: from there at most %d records are read again, and none is left out",
+			one, at, other, to, again)
+	case offsets.Before:
+		return fmt.Sprintf("%s offset %d is before the first record of the lane, which is at %s offset %d or behind", one, at, other, to)
+	}
+	return fmt.Sprintf("%s offset %d is beyond the end of what is mirrored, which is %s offset %d: at most %d records are missing", one, at, other, to, again)
 }
 
 // groupSums is what metrics tell of the groups of a flow: sums over partitions,

@@ -41,7 +41,7 @@ func (s shown) Translate(q web.Lookup) (out []web.Translation) {
 	for _, t := range s.daemon.Translate(replicator.Lookup(q)) {
 		out = append(out, web.Translation{
 			Flow: t.Flow, Topic: t.Topic, TargetTopic: t.TargetTopic, Partition: t.Partition,
-			SourceOffset: known(t.SourceOffset), TargetOffset: known(t.TargetOffset), Found: t.Found, RecordsAgain: t.RecordsAgain, Text: t.Text,
+			SourceOffset: t.SourceOffset, TargetOffset: t.TargetOffset, Found: t.Found, RecordsAgain: t.RecordsAgain, Text: t.Text,
 		})
 	}
 	return out

@@ -127,7 +127,7 @@ func TestOffsetsTranslate(t *testing.T) {
 					tr := replicator.Translation{Flow: f, Topic: "t", TargetTopic: "x.t", Partition: 3, SourceOffset: 1207, TargetOffset: 1200, Found: "floor",
 						RecordsAgain: 1007, Text: "where offset 1207 is, or at most 1007 records before"}
 					if q.Reverse {
-						tr.SourceOffset, tr.Found, tr.Text = -1, "before", fmt.Sprintf("before the first record: %s %d", q.Topic, q.Offset)
+						tr.SourceOffset, tr.Found, tr.Text = 0, "before", fmt.Sprintf("before the first record: %s %d", q.Topic, q.Offset)
 					}
 					out = append(out, tr)
 				}
@@ -149,7 +149,7 @@ func TestOffsetsTranslate(t *testing.T) {
 		{"--topic t --partition 3 --offset 1207 --url " + none + " --url http://127.0.0.1:1 --url " + ab, 0, forward, ""},
 		{"--flow a-b --topic t --partition 3 --offset 1207 --url " + both, 0, forward, ""},
 		{"--topic x.t --partition 3 --offset 0 --reverse --url " + ab, 0, "FLOW  TOPIC     PARTITION  SOURCE OFFSET  TARGET OFFSET  FOUND   RECORDS AGAIN\n" +
-			"a-b   t -> x.t  3          -              1200           before  1,007\nbefore the first record: x.t 0\n", ""},
+			"a-b   t -> x.t  3          0              1200           before  1,007\nbefore the first record: x.t 0\n", ""},
 		{"--topic t --partition 3 --offset 1207 --json --url " + ab, 0, `{
   "flow": "a-b",
   "topic": "t",

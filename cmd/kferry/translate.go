@@ -155,8 +155,8 @@ func isRefusal(err error, code int) bool {
 func writeTranslation(w io.Writer, t web.Translation) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "FLOW\tTOPIC\tPARTITION\tSOURCE OFFSET\tTARGET OFFSET\tFOUND\tRECORDS AGAIN")
-	fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", t.Flow, bothNames(t.Topic, t.TargetTopic), t.Partition,
-		number(t.SourceOffset, "-"), number(t.TargetOffset, "-"), t.Found, thousands(t.RecordsAgain))
+	fmt.Fprintf(tab, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Flow, bothNames(t.Topic, t.TargetTopic), t.Partition,
+		t.SourceOffset, t.TargetOffset, t.Found, thousands(t.RecordsAgain))
 	if err := tab.Flush(); err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ type Translation struct {
 	Topic        string `json:"topic"`
 	TargetTopic  string `json:"target_topic"`
 	Partition    int32  `json:"partition"`
-	SourceOffset *int64 `json:"source_offset"` // nil: there is none
-	TargetOffset *int64 `json:"target_offset"` // nil: there is none
+	SourceOffset int64  `json:"source_offset"`
+	TargetOffset int64  `json:"target_offset"`
 	Found        string `json:"found"`         // exact, gap, floor, before or beyond: docs/offsets.md
 	RecordsAgain int64  `json:"records_again"` // at most so many lie between the answer and the exact place
 	Text         string `json:"text"`

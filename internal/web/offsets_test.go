@@ -47,8 +47,7 @@ func TestOffsets(t *testing.T) {
 }
 
 func TestTranslate(t *testing.T) {
-	from, to := int64(5), int64(7)
-	one := []Translation{{Flow: "a-b", Topic: "t", TargetTopic: "x.t", Partition: 3, SourceOffset: &from, TargetOffset: &to, Found: "floor", RecordsAgain: 2, Text: "so and so"}}
+	one := []Translation{{Flow: "a-b", Topic: "t", TargetTopic: "x.t", Partition: 3, SourceOffset: 5, TargetOffset: 7, Found: "floor", RecordsAgain: 2, Text: "so and so"}}
 	for _, c := range []struct {
 		query string
 		found []Translation
@@ -59,7 +58,7 @@ func TestTranslate(t *testing.T) {
 		{"topic=t&partition=3&offset=5", one, 200, `{"flow":"a-b","topic":"t","target_topic":"x.t","partition":3,"source_offset":5,"target_offset":7,` +
 			`"found":"floor","records_again":2,"text":"so and so"}`, Lookup{Topic: "t", Partition: 3, Offset: 5}},
 		{"flow=a-b&topic=x.t&partition=3&offset=7&reverse=true", []Translation{{Found: "before"}}, 200, `{"flow":"","topic":"","target_topic":"","partition":0,` +
-			`"source_offset":null,"target_offset":null,"found":"before","records_again":0,"text":""}`, Lookup{Flow: "a-b", Topic: "x.t", Partition: 3, Offset: 7, Reverse: true}},
+			`"source_offset":0,"target_offset":0,"found":"before","records_again":0,"text":""}`, Lookup{Flow: "a-b", Topic: "x.t", Partition: 3, Offset: 7, Reverse: true}},
 		{"topic=t&partition=2147483647&offset=9223372036854775807&reverse=false", nil, 404,
 			`{"error":"no lane of this kferry has partition 2147483647 of topic \"t\": the topic is carried by no flow here, another replica has the partition, or the lane has not started yet"}`,
 			Lookup{Topic: "t", Partition: 1<<31 - 1, Offset: 1<<63 - 1}},
