@@ -133,9 +133,9 @@ func writeLanes(w io.Writer, lanes []web.Lane) error {
 	return err
 }
 
-// bothNames is a name on the source and, where it differs, on the target.
+// bothNames is a name on the source and, where there is another one, on the target.
 func bothNames(source, target string) string {
-	if target == source {
+	if target == source || target == "" {
 		return source
 	}
 	return source + " -> " + target

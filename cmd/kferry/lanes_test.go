@@ -46,6 +46,9 @@ func TestLanesOfARunningDaemon(t *testing.T) {
 			t.Errorf("kferry lanes %s: exit code %d, %s\n%s\nwant\n%s", c.args, code, stderr, stdout, c.want)
 		}
 	}
+	if code, stdout, _ := kferry(t, "lanes", "--url", url, "--url", url); code != 0 || !strings.HasSuffix(stdout, "6 lanes: 4 running, 2 stopped; 3,000 records behind\n") {
+		t.Errorf("two replicas: exit code %d, %s", code, stdout)
+	}
 	code, stdout, _ := kferry(t, "lanes", "--json", "--state", "stopped", "--url", url)
 	var got web.Lanes
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got.Lanes) != 1 || got.Lanes[0].Partition != 1 || got.Lanes[0].LagRecords != nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,14 @@ b-a,billing,billing,u,u,0,9,,not_mirrored_yet,wait,0,,2026-11-23T10:15:31Z
 			t.Errorf("got %+v", r)
 		}
 	})
+}
+
+// A topic that the flow does not carry has no name on the target.
+func TestOffsetsNotInFlow(t *testing.T) {
+	url := served(t, &fakeDaemon{offsets: []replicator.OffsetRow{{Flow: "a-b", Group: "g", TargetGroup: "g", Topic: "t", SourceOffset: 3, TargetOffset: -1, Verdict: "not_in_flow"}}})
+	if code, stdout, stderr := kferry(t, "offsets", "show", "--url", url); code != 0 || !strings.Contains(stdout, "\na-b   g      t      0 ") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
 }
 
 // Several replicas are put together; where two have the same row, the later one counts, whoever is asked first.
@@ -229,11 +238,18 @@ func TestOffsetsErrors(t *testing.T) {
 	}
 }
 
-// Every verdict is told in the help, and no other one.
+// Every verdict is told in the help and in the document, and no other one.
 func TestVerdictsAreTold(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/offsets.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, v := range replicator.Verdicts {
 		if verdictWords[v] == "" {
 			t.Errorf("%s has no words", v)
+		}
+		if !strings.Contains(string(doc), "\n| `"+v+"` |") {
+			t.Errorf("docs/offsets.md does not have %s", v)
 		}
 	}
 	for v := range verdictWords {
