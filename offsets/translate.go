@@ -94,3 +94,16 @@ func (p piece) floor(x int64) (to int64, found Found, again int64) {
 	}
 	return to, Floor, again
 }
+
+// Last is the newest record of the lane, on both sides; false if the map does not
+// know exactly where it is.
+func (m *Map) Last() (s Source, t Target, ok bool) {
+	if len(m.pieces) == 0 {
+		return 0, 0, false
+	}
+	p := m.pieces[len(m.pieces)-1]
+	if !p.exact() {
+		return 0, 0, false
+	}
+	return Source(p.src.end() - 1), Target(p.tgt.end() - 1), true
+}

@@ -42,6 +42,8 @@ type flow struct {
 	cfg            config.Flow
 	log            *slog.Logger
 	source, target *kafka.Cluster
+	filter         policy.Filter
+	policy         policy.Policy
 	catalog        *catalog.Catalog
 	budget         *budget.Budget
 	rate           *fetch.Rate
@@ -64,6 +66,7 @@ type flow struct {
 	mu    sync.Mutex // guards lanes for readers; only the helm writes
 	lanes map[lane.ID]*member
 
+	follower  *follower                   // nil: no groups are followed
 	groupRows atomic.Pointer[[]OffsetRow] // of the last round over the groups, sorted; never changed once stored
 
 	helm      *helm
@@ -90,12 +93,13 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 	pol, err := policy.New(policy.Options{
 		Kind: policy.Kind(cfg.Policy), SourceAlias: cfg.Source, TargetAlias: cfg.Target,
 		Prefix: cfg.Prefix, Suffix: cfg.Suffix, Separator: cfg.Separator, StripPrefix: cfg.StripPrefix,
+		Heartbeats: len(cfg.Groups) > 0 && cfg.Heartbeats.Enabled,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
 	f := &flow{
-		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b,
+		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, filter: filter, policy: pol,
 		rate: fetch.NewRate(int64(cfg.RateLimit)), siblings: siblings, metrics: m,
 		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
@@ -107,6 +111,9 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 		ReplicationFactor: cfg.ReplicationFactor,
 	})
 	f.helm = newHelm(f)
+	if f.follower, err = newFollower(f); err != nil {
+		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
+	}
 	return f, nil
 }
 
@@ -132,6 +139,9 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.share(ctx, steer) })
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
+	if f.follower != nil {
+		steering.Go(func() { f.follower.run(ctx) })
+	}
 
 	<-ctx.Done()
 	f.log.Info("stopping: letting what is on its way arrive")

@@ -6,14 +6,17 @@ import (
 	"time"
 
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/offsets/groups"
 )
 
 // Verdicts are all that OffsetRow.Verdict can be; docs/offsets.md has what they
 // mean. Scripts and alerts read the names: they never change their meaning.
-var Verdicts = []string{
-	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "target_active", "ahead_on_target",
-	"not_in_flow", "no_commit", "not_authorised", "target_refuses", "gone", "failed",
-}
+var Verdicts = func() (names []string) {
+	for _, v := range groups.Verdicts() {
+		names = append(names, v.String())
+	}
+	return names
+}()
 
 // unsynced are the verdicts of a group that is somewhere on the source and that
 // would not go on there if it switched now. That leaves out those that begin
@@ -107,7 +110,7 @@ func (m *member) translate(q Lookup) (t Translation, ok bool) {
 		t.Text = translated("target", "source", q.Offset, int64(to), found, t.RecordsAgain)
 	} else {
 		var to offsets.Target
-		to, found, t.RecordsAgain, ok = m.lane.Translate(offsets.Source(q.Offset))
+		to, found, t.RecordsAgain, _, ok = m.lane.Translate(offsets.Source(q.Offset))
 		t.SourceOffset, t.TargetOffset = q.Offset, int64(to)
 		t.Text = translated("source", "target", q.Offset, int64(to), found, t.RecordsAgain)
 	}

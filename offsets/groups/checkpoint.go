@@ -6,26 +6,16 @@ import (
 	"slices"
 
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/offsets/mm2"
 )
-
-// Checkpoint is MirrorMaker 2's: where a group is on both sides. Both offsets
-// are the next to be read.
-type Checkpoint struct {
-	Group      string // its name on the source
-	Topic      string // its name on the target
-	Partition  int32
-	Upstream   offsets.Source
-	Downstream offsets.Target
-	Metadata   string // of the commit on the source
-}
 
 // Checkpointer keeps the checkpoints topic.
 type Checkpointer interface {
 	// Load reads the newest checkpoint of each group and partition.
-	Load(ctx context.Context) ([]Checkpoint, error)
+	Load(ctx context.Context) ([]mm2.Checkpoint, error)
 	// Write appends, in this order. An error means that some may not be there;
 	// they are written again.
-	Write(ctx context.Context, cs []Checkpoint) error
+	Write(ctx context.Context, cs []mm2.Checkpoint) error
 }
 
 // mark is what a checkpoint says.
@@ -77,11 +67,11 @@ func (n *notebook) write(ctx context.Context, groups map[string]*group) error {
 		return err
 	}
 	n.lanes = lanes
-	var all []Checkpoint
+	var all []mm2.Checkpoint
 	translated(groups, func(g *group, p *part, goal offsets.Target) {
 		last, ok := n.last[spot{g.name, lane{p.place.TargetTopic, p.partition}}]
 		if !ok || due(last, mark{p.at, goal}) {
-			c := Checkpoint{Group: g.name, Topic: p.place.TargetTopic, Partition: p.partition, Upstream: p.at, Downstream: goal}
+			c := mm2.Checkpoint{Group: g.name, Topic: p.place.TargetTopic, Partition: p.partition, Upstream: p.at, Downstream: goal}
 			if p.metadata != nil {
 				c.Metadata = *p.metadata
 			}
@@ -91,7 +81,7 @@ func (n *notebook) write(ctx context.Context, groups map[string]*group) error {
 	if len(all) == 0 {
 		return nil
 	}
-	slices.SortFunc(all, func(a, b Checkpoint) int {
+	slices.SortFunc(all, func(a, b mm2.Checkpoint) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	if err := n.keeper.Write(ctx, all); err != nil {
@@ -99,7 +89,7 @@ func (n *notebook) write(ctx context.Context, groups map[string]*group) error {
 		return err
 	}
 	for _, c := range all {
-		n.last[c.spot()] = mark{c.Upstream, c.Downstream}
+		n.last[spotOf(c)] = mark{c.Upstream, c.Downstream}
 	}
 	return nil
 }
@@ -128,9 +118,9 @@ func (n *notebook) load(ctx context.Context) error {
 	}
 	n.last = make(map[spot]mark, len(cs))
 	for _, c := range cs {
-		n.last[c.spot()] = mark{c.Upstream, c.Downstream}
+		n.last[spotOf(c)] = mark{c.Upstream, c.Downstream}
 	}
 	return nil
 }
 
-func (c Checkpoint) spot() spot { return spot{c.Group, lane{c.Topic, c.Partition}} }
+func spotOf(c mm2.Checkpoint) spot { return spot{c.Group, lane{c.Topic, c.Partition}} }

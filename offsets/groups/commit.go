@@ -136,7 +136,7 @@ func (g *group) take(topics []kmsg.OffsetFetchResponseGroupTopic, err error, ali
 // tried in each round: brokers log every denial.
 func (p *part) refused(alias, group string, err error, now time.Time) {
 	p.verdict, p.detail = refusal(alias, group, p.place.TargetTopic, err)
-	if p.verdict == DeniedTarget || p.verdict == Refused {
+	if p.verdict == Denied || p.verdict == Refused {
 		p.rest = now.Add(rereadEvery)
 	}
 }

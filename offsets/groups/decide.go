@@ -17,7 +17,6 @@ type Place struct {
 	Found       offsets.Found
 	Again       int64          // at most so many records before the source offset are read again
 	End         offsets.Target // of what is mirrored
-	TakenOver   bool           // somebody else mirrored what is before the lane's beginning
 }
 
 const none offsets.Target = -1
@@ -45,8 +44,6 @@ func (in input) goal() (Verdict, offsets.Target) {
 		return NotInFlow, none
 	case p.Target < 0 || p.End < 0:
 		return NotMirrored, none
-	case p.Found == offsets.Before && p.TakenOver:
-		return Before, none // its records are on the target, at offsets that only the other one knew
 	}
 	return found[p.Found], min(p.Target, p.End)
 }
@@ -65,12 +62,12 @@ func decide(in input) (Verdict, offsets.Target) {
 	switch {
 	case goal == none:
 		return v, none
+	case in.active:
+		return Active, none // where it is there is its own matter now
 	case in.target > limit:
 		return Ahead, none
 	case in.target >= goal:
 		return v, none
-	case in.active:
-		return Active, none
 	}
 	return v, goal
 }

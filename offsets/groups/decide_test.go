@@ -20,7 +20,6 @@ func TestDecide(t *testing.T) {
 	floor := Place{Target: 40, Found: offsets.Floor, Again: 10}
 	beyond := Place{Target: 100, Found: offsets.Beyond, Again: 20}
 	before := Place{Target: 5, Found: offsets.Before}
-	taken := Place{Target: 5, Found: offsets.Before, TakenOver: true}
 	for _, c := range []struct {
 		name       string
 		in         input
@@ -44,13 +43,12 @@ func TestDecide(t *testing.T) {
 		{"beyond, a longer target of old", mine(120, 130, beyond), Ahead, none, 0, 0},
 		{"before", mine(3, -1, before), Before, 5, -1, -1},
 		{"before, in step", mine(3, 5, before), Before, none, 0, 95},
-		{"before, taken over", mine(3, -1, taken), Before, none, 0, -1},
 		{"a place beyond the end", mine(300, 0, Place{Target: 300}), Exact, 100, 100, 100},
 		{"a lane that does not know yet", mine(30, 0, Place{Target: offsets.UnknownTarget}), NotMirrored, none, 0, 100},
 		{"active and behind", active(exact(30, 20)), Active, none, 10, 80},
 		{"active, never committed", active(exact(30, -1)), Active, none, -1, -1},
-		{"active and in step", active(exact(30, 30)), Exact, none, 0, 70},
-		{"active and ahead", active(exact(30, 31)), Ahead, none, 0, 69},
+		{"active and in step", active(exact(30, 30)), Active, none, 0, 70},
+		{"active and ahead", active(exact(30, 31)), Active, none, 0, 69},
 		{"nothing committed", exact(-1, 5), NoOffset, none, 0, 0},
 		{"not in the flow", input{at: 5, target: -1}, NotInFlow, none, 0, 0},
 		{"another replica's", input{at: 5, target: -1, carried: true}, elsewhere, none, 0, 0},
@@ -76,7 +74,7 @@ func TestVerdictsHaveNamesAndSentences(t *testing.T) {
 		}
 		seen[v.String()] = true
 	}
-	if len(seen) != 14 || Verdict(99).String() != "verdict_99" {
+	if len(seen) != 13 || Verdict(99).String() != "verdict_99" {
 		t.Errorf("%v", seen)
 	}
 	if r := (Row{Verdict: Floor, Again: 7}); r.Reason() != "synced to the nearest earlier place that is known; at most 7 records are read again" {

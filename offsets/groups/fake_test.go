@@ -169,7 +169,7 @@ func TestRound(t *testing.T) {
 			"a t0/0 10->60 exact 0 110",
 			"a t0/1 0->50 exact 0 120",
 			"b t1/0 100->150 exact 0 20",
-			"b t1/1 150->200 ahead 0 0")
+			"b t1/1 150->200 ahead_on_target 0 0")
 		expect(p, committed(p, p.cl[dst], "a"), "x.t0/0=60 m10, x.t0/1=50 m0")
 		expect(p, committed(p, p.cl[dst], "bee"), "x.t1/0=150 m100, x.t1/1=200 m200")
 		if r.Commits != 3 || r.Groups != 2 || r.Counts[Exact] != 3 || !r.Complete || len(r.Notices) != 0 {
@@ -184,7 +184,7 @@ func TestRound(t *testing.T) {
 			"a t0/0 11->61 exact 0 109",
 			"a t0/1 119->169 exact 0 1",
 			"b t1/0 100->150 exact 0 20",
-			"b t1/1 150->200 ahead 0 0")
+			"b t1/1 150->200 ahead_on_target 0 0")
 	})
 }
 
@@ -203,7 +203,7 @@ func TestDeniedOnTheSource(t *testing.T) {
 		free := p.fault(src, kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed})
 		f := p.follower(shifted{end: 120}, func(o *Options) { o.Flow.Groups = []string{"a", "b", "c"} })
 		r := round(p, f)
-		expect(p, lines(r), "a /-1 -1->-1 denied_source 0 0", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_offset 0 0")
+		expect(p, lines(r), "a /-1 -1->-1 not_authorised 0 0", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_commit 0 0")
 		if len(r.Notices) != 1 || !strings.Contains(r.Notices[0], `grant Describe on group "a" of cluster "east"`) {
 			p.Errorf("notices %q", r.Notices)
 		}
@@ -211,7 +211,7 @@ func TestDeniedOnTheSource(t *testing.T) {
 			p.Errorf("said again: %q", r.Notices)
 		}
 		free()
-		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_offset 0 0")
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b t0/0 20->20 exact 0 100", "c /-1 -1->-1 no_commit 0 0")
 		p.fault(src, kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed})
 		if r := round(p, f); len(r.Notices) != 1 {
 			p.Errorf("not said anew: %q", r.Notices)
@@ -256,11 +256,11 @@ func TestRefusedOnTheTarget(t *testing.T) {
 		detail string
 		waits  bool // it is not tried in every round
 	}{
-		{kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a" of cluster "west"`, true},
-		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a"`, true},
-		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.GroupAuthorizationFailed}, DeniedTarget, `grant Read on group "a"`, true},
-		{kfake.Fault{Group: "a", Topic: "x.t0", Err: kerr.TopicAuthorizationFailed}, DeniedTarget, `grant Read on topic "x.t0" of cluster "west"`, true},
-		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetFetch}, Partitions: []int32{0, 1}, Err: kerr.TopicAuthorizationFailed}, DeniedTarget, "x.t0", true},
+		{kfake.Fault{Group: "a", Err: kerr.GroupAuthorizationFailed}, Denied, `grant Read on group "a" of cluster "west"`, true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed}, Denied, `grant Read on group "a"`, true},
+		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.GroupAuthorizationFailed}, Denied, `grant Read on group "a"`, true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Err: kerr.TopicAuthorizationFailed}, Denied, `grant Read on topic "x.t0" of cluster "west"`, true},
+		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetFetch}, Partitions: []int32{0, 1}, Err: kerr.TopicAuthorizationFailed}, Denied, "x.t0", true},
 		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.OffsetMetadataTooLarge}, Refused, "offset.metadata.max.bytes", true},
 		{kfake.Fault{Group: "a", Topic: "x.t0", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownTopicOrPartition}, Refused, "does not have the topic", true},
 		{kfake.Fault{Group: "a", Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupIDNotFound}, Refused, "group_names", true},
@@ -298,7 +298,7 @@ func TestRefusedOnTheTarget(t *testing.T) {
 				}
 				expect(p, committed(p, p.cl[dst], "a"), want)
 				time.Sleep(rereadEvery) // of the bubble's clock
-				expect(p, lines(round(p, f)), "a t0/0 10->15 ahead 0 105", "a t0/1 20->20 exact 0 100", "b t0/0 30->30 exact 0 90")
+				expect(p, lines(round(p, f)), "a t0/0 10->15 ahead_on_target 0 105", "a t0/1 20->20 exact 0 100", "b t0/0 30->30 exact 0 90")
 			})
 		})
 	}
@@ -355,11 +355,11 @@ func TestActiveOnTheTarget(t *testing.T) {
 				commit(p, p.cl[src], "a", "t0", 10)
 				f := p.follower(shifted{end: 120})
 				c := consumer(p, p.cl[dst], "a", "x.t0", opts...)
-				expect(p, lines(round(p, f)), "a t0/0 10->-1 active -1 -1")
+				expect(p, lines(round(p, f)), "a t0/0 10->-1 target_active -1 -1")
 				f.groups["a"].active = false // as if it had come after the list
 				f.mark(nil, nil)
 				c.CommitOffsetsSync(p.Context(), map[string]map[int32]kgo.EpochOffset{"x.t0": {0: {Epoch: -1, Offset: 4}}}, nil)
-				expect(p, lines(round(p, f)), "a t0/0 10->4 active 6 116")
+				expect(p, lines(round(p, f)), "a t0/0 10->4 target_active 6 116")
 				if err := c.LeaveGroupContext(p.Context()); err != nil {
 					p.Fatal(err)
 				}
@@ -381,7 +381,7 @@ func TestJoinedBetween(t *testing.T) {
 			p.fake[dst].KeepControl()
 			return req.ResponseKind(), nil, true
 		})
-		expect(p, lines(round(p, f)), "a t0/0 10->-1 active -1 -1")
+		expect(p, lines(round(p, f)), "a t0/0 10->-1 target_active -1 -1")
 	})
 }
 
@@ -428,7 +428,7 @@ func TestTwoGroupsOneName(t *testing.T) {
 		commit(p, p.cl[src], "a", "t0", 10)
 		commit(p, p.cl[src], "b", "t0", 20)
 		f := p.follower(shifted{end: 120}, func(o *Options) { o.Flow.GroupNames = []string{"a=b"} })
-		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b /-1 -1->-1 refused 0 0")
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "b /-1 -1->-1 target_refuses 0 0")
 		expect(p, committed(p, p.cl[dst], "b"), "x.t0/0=10 m10")
 	})
 }

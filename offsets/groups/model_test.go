@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/offsets/mm2"
 )
 
 // mirrored is a topic t0 of four partitions: the maps of its lanes, and, for the
@@ -217,33 +218,33 @@ func someFault(r *rand.Rand, group string, n int32) kfake.Fault {
 // book is a checkpoints topic whose reader must never be told worse.
 type book struct {
 	rand *rand.Rand // nil = it never fails
-	log  []Checkpoint
+	log  []mm2.Checkpoint
 	load int
 }
 
-func (b *book) Load(context.Context) ([]Checkpoint, error) {
+func (b *book) Load(context.Context) ([]mm2.Checkpoint, error) {
 	if b.load++; b.rand != nil && b.rand.IntN(8) == 0 {
 		return nil, errors.New("no load")
 	}
-	newest := map[spot]Checkpoint{}
+	newest := map[spot]mm2.Checkpoint{}
 	for _, c := range b.log {
-		newest[c.spot()] = c
+		newest[spotOf(c)] = c
 	}
-	var out []Checkpoint
+	var out []mm2.Checkpoint
 	for _, c := range newest {
 		out = append(out, c)
 	}
 	return out, nil
 }
 
-func (b *book) Write(_ context.Context, cs []Checkpoint) error {
+func (b *book) Write(_ context.Context, cs []mm2.Checkpoint) error {
 	fails := b.rand != nil && b.rand.IntN(8) == 0
 	if fails {
 		cs = cs[:b.rand.IntN(len(cs)+1)]
 	}
 	for _, c := range cs {
 		i := len(b.log) - 1
-		for ; i >= 0 && b.log[i].spot() != c.spot(); i-- { //nolint:revive // the last of its kind
+		for ; i >= 0 && spotOf(b.log[i]) != spotOf(c); i-- { //nolint:revive // the last of its kind
 		}
 		if i >= 0 && c.Upstream >= b.log[i].Upstream && c.Downstream <= b.log[i].Downstream {
 			return fmt.Errorf("BOOK: %+v after %+v", c, b.log[i])
@@ -267,7 +268,7 @@ func (b *book) take() (out []string) {
 func TestCheckpoints(t *testing.T) {
 	paired(t, nil, func(p *pair) {
 		commit(p, p.cl[src], "a", "t0", 10, 130)
-		b := &book{log: []Checkpoint{{Group: "a", Topic: "x.t0", Partition: 1, Upstream: 125, Downstream: 130}}}
+		b := &book{log: []mm2.Checkpoint{{Group: "a", Topic: "x.t0", Partition: 1, Upstream: 125, Downstream: 130}}}
 		lanes := &mirrored{}
 		for n := range lanes.maps {
 			lanes.maps[n] = offsets.NewMap(0, 5)
@@ -293,7 +294,7 @@ func TestCheckpoints(t *testing.T) {
 			p.Errorf("loaded %d times", b.load)
 		}
 		// The lane comes; another replica had written better than ours now translates.
-		b.log = []Checkpoint{{Group: "a", Topic: "x.t0", Partition: 1, Upstream: 130, Downstream: 135}, {Group: "a", Topic: "x.t0", Partition: 0, Upstream: 9, Downstream: 14}}
+		b.log = []mm2.Checkpoint{{Group: "a", Topic: "x.t0", Partition: 1, Upstream: 130, Downstream: 135}, {Group: "a", Topic: "x.t0", Partition: 0, Upstream: 9, Downstream: 14}}
 		lanes.away[1] = false
 		round(p, f)
 		if b.load != 2 || len(b.log) != 2 {
@@ -310,7 +311,7 @@ func TestCheckpoints(t *testing.T) {
 		}
 		b.rand = nil
 		round(p, f)
-		if cs, _ := b.Load(p.Context()); !slices.ContainsFunc(cs, func(c Checkpoint) bool { return c.Partition == 0 && c.Upstream == 39 && c.Downstream == 44 }) {
+		if cs, _ := b.Load(p.Context()); !slices.ContainsFunc(cs, func(c mm2.Checkpoint) bool { return c.Partition == 0 && c.Upstream == 39 && c.Downstream == 44 }) {
 			p.Errorf("%+v", cs)
 		}
 	})

@@ -17,7 +17,7 @@ func denied(err error) bool {
 func sourceFailed(cluster, group string, err error) (Verdict, string) {
 	switch {
 	case denied(err):
-		return DeniedSource, fmt.Sprintf("grant Describe on group %q of cluster %q to our user", group, cluster)
+		return Denied, fmt.Sprintf("grant Describe on group %q of cluster %q to our user", group, cluster)
 	case errors.Is(err, kerr.InvalidGroupID):
 		return Gone, "" // a name that the cluster does not take is nobody's
 	}
@@ -31,9 +31,9 @@ func refusal(cluster, group, topic string, err error) (Verdict, string) {
 		errors.Is(err, kerr.StaleMemberEpoch), errors.Is(err, kerr.FencedMemberEpoch), errors.Is(err, kerr.FencedInstanceID):
 		return Active, ""
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		return DeniedTarget, fmt.Sprintf("grant Read on group %q of cluster %q to our user", group, cluster)
+		return Denied, fmt.Sprintf("grant Read on group %q of cluster %q to our user", group, cluster)
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return DeniedTarget, fmt.Sprintf("grant Read on topic %q of cluster %q to our user", topic, cluster)
+		return Denied, fmt.Sprintf("grant Read on topic %q of cluster %q to our user", topic, cluster)
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return Refused, "it does not have the topic or the partition"
 	case errors.Is(err, kerr.OffsetMetadataTooLarge):

@@ -102,21 +102,14 @@ func (g *group) rows(to []Row) []Row {
 
 // rights notes which rights are missing.
 func (f *Follower) rights(rows []Row) {
-	missing := map[Verdict][]string{}
+	var missing []string
 	for i := range rows {
-		r := &rows[i]
-		if r.Verdict != DeniedSource && r.Verdict != DeniedTarget {
-			continue
-		}
-		if l := missing[r.Verdict]; !slices.Contains(l[max(0, len(l)-1):], r.Detail) {
-			missing[r.Verdict] = append(l, r.Detail)
+		if r := &rows[i]; r.Verdict == Denied && !slices.Contains(missing[max(0, len(missing)-1):], r.Detail) {
+			missing = append(missing, r.Detail)
 		}
 	}
-	for _, v := range []Verdict{DeniedSource, DeniedTarget} {
-		l := missing[v]
-		slices.Sort(l)
-		f.say(v.String(), len(l) > 0, "groups %s: %s", sentences[v], few(slices.Compact(l)))
-	}
+	slices.Sort(missing)
+	f.say(Denied.String(), len(missing) > 0, "groups are not followed for lack of rights: %s", few(slices.Compact(missing)))
 }
 
 // few lists some of many.

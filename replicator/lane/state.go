@@ -156,16 +156,28 @@ func (l *Lane) OffsetsVersion() uint64 {
 	return l.offsets.Version()
 }
 
-// Translate tells where a source offset is on the target; false before the
-// lane's first start. See offsets.Map.
-func (l *Lane) Translate(s offsets.Source) (t offsets.Target, found offsets.Found, again int64, ok bool) {
+// Translate tells where a source offset is on the target, and where what is
+// there ends; false before the lane's first start. See offsets.Map.
+func (l *Lane) Translate(s offsets.Source) (t offsets.Target, found offsets.Found, again int64, end offsets.Target, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.offsets == nil {
-		return 0, 0, 0, false
+		return 0, 0, 0, 0, false
 	}
 	t, found, again = l.offsets.Translate(s)
-	return t, found, again, true
+	_, end = l.offsets.End()
+	return t, found, again, end, true
+}
+
+// Last is the newest record that the target has, on both sides; false if that is
+// not known exactly.
+func (l *Lane) Last() (s offsets.Source, t offsets.Target, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offsets == nil {
+		return 0, 0, false
+	}
+	return l.offsets.Last()
 }
 
 // Reverse tells where a target offset is on the source; see Translate.
