@@ -33,7 +33,7 @@ build: ## a static binary, ./kferry
 .PHONY: test
 test: ## every test; those on real brokers need a JDK and mvn
 	@if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then \
-		echo "make test: javac or mvn not found, so tests on real Kafka brokers are left out"; fi
+		echo "make test: javac or mvn not found, so some or all tests on real Kafka brokers are left out"; fi
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: check

@@ -37,6 +37,7 @@ func (j jvm) start(name string, args []string) (*process, error) {
 	}
 	cmd := exec.Command("java", "@"+argFile)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = j.dir, j.stdout, j.stderr
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // Java reads its arguments, and prints, as the locale says
 	p, err := launch(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("kafkatest: java: %w", err)

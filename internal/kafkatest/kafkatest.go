@@ -16,8 +16,12 @@
 //
 // Every broker is also a controller, and broker i has the node id i.
 //
+// Apache's own Java code runs beside the brokers: StartMM2 is MirrorMaker 2 as a
+// process, Cluster.MirrorRead its client, Cluster.Formatted its console
+// formatters, and RunJava runs a test's own program with their classes.
+//
 // Environment: KFERRY_REQUIRE_KAFKA makes a missing Java or Maven a failure
-// instead of a skip; KFERRY_KAFKA_CACHE replaces the folder that keeps the jars.
+// instead of a skip (javac too, where Java programs are run); KFERRY_KAFKA_CACHE replaces the folder that keeps the jars.
 package kafkatest
 
 import (
