@@ -130,7 +130,7 @@ func TestOneRecordBatches(t *testing.T) {
 }
 
 // readAll calls each with every record that a topic holds now, in order within a partition, aborted ones included.
-func readAll(t testing.TB, c *kafkatest.Cluster, topic string, each func(*kgo.Record)) {
+func readAll(t testing.TB, c *kafkatest.Cluster, topic string, each func(*kgo.Record), opts ...kgo.Opt) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), ferrytest.Patience)
 	defer cancel()
@@ -144,8 +144,8 @@ func readAll(t testing.TB, c *kafkatest.Cluster, topic string, each func(*kgo.Re
 			left[n], from[n] = end.Offset, kgo.NewOffset().AtStart()
 		}
 	}
-	cl, err := c.NewClient(kafkatest.AdminUser, kgo.KeepControlRecords(), // one may be the last record
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	cl, err := c.NewClient(kafkatest.AdminUser, append(opts, kgo.KeepControlRecords(), // one may be the last record
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
