@@ -23,7 +23,7 @@ const (
 // MarshalBinary gives the map in its stored form, format 1: the format's byte,
 // then unsigned varints (LEB128, as in encoding/binary):
 //
-//	version  origin source  origin target  number of pieces
+//	origin source  origin target  number of pieces
 //	for each piece, oldest first:
 //	  source gap * 4 + kind  target gap  records
 //	  kind 0, exact: nothing else
@@ -43,7 +43,6 @@ func (m *Map) MarshalBinary() ([]byte, error) {
 	b := make([]byte, 0, 32+4*len(m.pieces))
 	put := func(v int64) { b = binary.AppendUvarint(b, uint64(v)) }
 	b = append(b, format)
-	b = binary.AppendUvarint(b, m.version)
 	put(m.origin.src)
 	put(m.origin.tgt)
 	put(int64(len(m.pieces)))
@@ -81,7 +80,7 @@ func (m *Map) UnmarshalBinary(data []byte) error {
 		return fmt.Errorf("offsets: stored map %.8x… is not of format %d: a later kferry wrote it, or it is damaged", data, format)
 	}
 	r := reader{rest: data[1:]}
-	d := Map{limit: m.limit, version: r.uvarint()}
+	d := Map{limit: m.limit}
 	d.origin = pos{r.add(0), r.add(0)}
 	count := r.uvarint()
 	if count > uint64(len(r.rest))/3 {

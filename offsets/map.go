@@ -29,16 +29,20 @@ type Piece struct {
 // markers, aborted or compacted records on the source and what others wrote on
 // the target.
 //
-// An inexact piece comes from Hole, from AppendSparse or from thinning. What
-// the map says of it is never ahead of the truth: at most as many records
-// follow a source offset as the piece has source offsets from there on, so at
-// least Records less that many stand before it on the target.
+// An inexact piece comes from Hole or from thinning. What the map says of it is
+// never ahead of the truth: at most as many records follow a source offset as
+// the piece has source offsets from there on, so at least Records less that
+// many stand before it on the target.
 //
 // A full map is thinned: in its older half neighbours are joined, those first
 // that have the fewest gap offsets between and inside them, until a quarter of
 // the map is free. A joined piece lets at most as many records be read again
 // as it has gap offsets, on both sides together. The newer half is never
 // touched.
+//
+// A stored map that is older than its lane's position is brought up to it by Hole
+// and Reach. One of before a Truncate, or before the target lost records, says
+// wrong things and must not be used.
 //
 // The zero value is a map that begins at 0 on both sides. Offsets are not
 // negative. A Map is not safe for concurrent use.
@@ -47,7 +51,7 @@ type Map struct {
 	end    pos // every record below end.src is on the target; those after it will be at end.tgt or later
 	// Invariant: ascending between origin and end; only the last may be open.
 	pieces  []piece
-	version uint64 // changeBits of changes below the count of generations
+	version uint64 // counts changes
 	limit   int    // of pieces; 0: MaxPieces. At least 4
 }
 
@@ -91,17 +95,6 @@ func (p piece) below(x int64) piece {
 	}
 }
 
-// From is the part of p at and after source offset x, which is inside p.
-func (p piece) from(x int64) piece {
-	k := x - p.src.at
-	skip := max(0, p.n-(p.src.len-k))
-	return piece{
-		run{x, p.src.len - k},
-		run{p.tgt.at + skip, p.tgt.len - skip},
-		max(0, p.n-k),
-	}
-}
-
 // NewMap returns the map of a lane that begins at s, whose first record will
 // be at t or later.
 func NewMap(s Source, t Target) *Map {
@@ -109,7 +102,7 @@ func NewMap(s Source, t Target) *Map {
 	return &Map{origin: at, end: at}
 }
 
-// Origin is where the lane began, or what Trim made of it.
+// Origin is where the lane began, or went back to below that.
 func (m *Map) Origin() (Source, Target) { return Source(m.origin.src), Target(m.origin.tgt) }
 
 // End is where the next record goes on: all records below the source offset
@@ -122,8 +115,8 @@ func (m *Map) End() (Source, Target) { return Source(m.end.src), Target(m.end.tg
 // a hole.
 //
 // Where tgt is below what the map has for src, the target lost what it had
-// from tgt on, and the map forgets that as Lose does. This is a net below
-// Lose: until such a run comes, the map speaks of records that are gone.
+// from tgt on, and the map forgets that. Until such a run comes, the map speaks
+// of records that are gone.
 func (m *Map) Append(src Source, tgt Target, n int64) {
 	if s, t := int64(src), int64(tgt); n <= 0 || s != m.end.src || t != m.end.tgt || !m.grows() {
 		m.learn(s, t, n)
@@ -164,32 +157,6 @@ func (m *Map) learn(s, t, n int64) {
 	m.end = pos{s + n, t + n}
 }
 
-// AppendSparse learns that n records among the source offsets [first, next)
-// are at [tgt, tgt+n), without knowing which: batches of a compacted log. In
-// all else it is like Append.
-func (m *Map) AppendSparse(first, next Source, tgt Target, n int64) {
-	s, t, size := int64(first), int64(tgt), int64(next-first)
-	if n <= 0 || size <= n {
-		m.Append(first, tgt, min(n, size))
-		return
-	}
-	if tgt != UnknownTarget && s >= m.origin.src {
-		m.reconcile(s, t)
-	}
-	switch known := m.end.src - s; {
-	case tgt == UnknownTarget:
-		m.Advance(first)
-		m.Hole(next, n-max(0, known))
-	case known <= 0:
-		m.Reach(tgt)
-		m.add(piece{run{s, size}, run{t, n}, n})
-		m.end = pos{int64(next), t + n}
-	case known < size:
-		m.Hole(next, n-known)
-		m.Reach(tgt + Target(n))
-	}
-}
-
 // Reconcile makes the map agree that the first record at or after source s,
 // which is not below the origin, is at t.
 func (m *Map) reconcile(s, t int64) {
@@ -198,20 +165,16 @@ func (m *Map) reconcile(s, t int64) {
 		floor, _, _ = m.translate(s, false)
 	}
 	if t < floor {
-		m.Lose(Target(t))
+		m.lose(t)
 	}
 }
 
-// Lose forgets the records at and after t: the target lost them, and ends at
-// t. What the lane writes from now on is at t or later. Where it goes back on
-// the source to carry again what was lost, Truncate with the offset it goes
-// back to has to follow.
-func (m *Map) Lose(to Target) {
-	t := int64(to)
+// Lose forgets the records at and after t: the target lost them, and ended at t.
+func (m *Map) lose(t int64) {
 	if t >= m.end.tgt && !m.isOpen() {
 		return
 	}
-	m.generation()
+	m.version++
 	for i := len(m.pieces) - 1; i >= 0; i-- {
 		p := m.pieces[i]
 		if p.tgt.at < t {
@@ -305,7 +268,6 @@ func (m *Map) thin() {
 		kept = joined(kept, slack)
 	}
 	m.pieces = slices.Delete(m.pieces, len(kept), len(old))
-	m.version++
 }
 
 // Joined joins neighbours, in place, as long as what comes out is at most so loose.
@@ -380,15 +342,6 @@ func (r run) within(o run) bool {
 	return r.len > 0 && r.at >= o.at && r.len <= o.len && r.at-o.at <= o.len-r.len
 }
 
-// Restart forgets everything: the source log is another one, which begins at
-// s, and its records will be at t or later.
-func (m *Map) Restart(s Source, t Target) {
-	m.origin = pos{int64(s), int64(t)}
-	m.end = m.origin
-	m.pieces = m.pieces[:0]
-	m.generation()
-}
-
 // Truncate forgets the records at and after s: the source lost them, or they
 // will be carried again. What will have their offsets comes after the end's
 // target.
@@ -414,60 +367,13 @@ func (m *Map) Truncate(s Source) {
 	if x < m.origin.src {
 		m.origin = m.end
 	}
-	m.generation()
+	m.version++
 }
 
-// Trim moves the origin up to s, at most to the end: the source's log starts
-// there now. It does not change Version, since a stored map that knows more of
-// the past does no harm.
-func (m *Map) Trim(s Source) {
-	x := min(int64(s), m.end.src)
-	if x <= m.origin.src {
-		return
-	}
-	y, _, _ := m.translate(x, false)
-	first := 0
-	for first < len(m.pieces) && m.pieces[first].src.end() <= x {
-		first++
-	}
-	m.pieces = slices.Delete(m.pieces, 0, first)
-	if len(m.pieces) > 0 && m.pieces[0].src.at < x {
-		m.pieces[0] = m.pieces[0].from(x)
-	}
-	m.origin = pos{x, y}
-}
-
-// changeBits is how much of a version counts changes; the rest counts
-// generations, which have nothing in common.
-const changeBits = 40
-
-func (m *Map) generation() { m.version = (m.version>>changeBits + 1) << changeBits }
-
-// Version changes with everything but the last exact piece growing, Advance
-// and Trim. While it stays, a stored map need not be written again: Resume
-// brings it up to date. It is stored with the map.
+// Version counts the changes other than the last exact piece growing and
+// Advance: while it stays, a stored map and the lane's position say the same.
+// It is not stored: it counts from 0 in a map that was made or decoded.
 func (m *Map) Version() uint64 { return m.version }
-
-// Resume brings a decoded map to the position (s, t) that was stored, maybe
-// later than the map, when the map had the given version: all records below s
-// are on the target below t. What the map missed is a hole, of which Holes and
-// Fill may still make pieces. If the source was truncated or restarted in
-// between, all up to the position is one hole. A position below the end
-// changes nothing but the version.
-func (m *Map) Resume(s Source, t Target, version uint64) {
-	was, grown := m.version, int64(t)-m.end.tgt
-	if version == was && grown >= 0 && grown <= int64(s)-m.end.src && (grown == 0 || m.grows()) {
-		m.Append(Source(m.end.src), Target(m.end.tgt), grown)
-		m.Advance(s)
-		return
-	}
-	if version>>changeBits != was>>changeBits {
-		m.Restart(0, 0)
-	}
-	m.Hole(s, -1)
-	m.Reach(t)
-	m.version = max(was, version) + 1
-}
 
 // Clone returns a copy that shares nothing with m.
 func (m *Map) Clone() *Map {

@@ -142,20 +142,11 @@ func TestMap(t *testing.T) {
 			to:    to{14: "exact 104", 15: "exact 109"},
 			back:  back{106: "gap 15"},
 		},
-		"compacted batch": {
-			learn: func(m *Map) { m.AppendSparse(10, 20, 105, 4); m.AppendSparse(20, 22, 109, 2) },
+		"hole as short on the target as it can be": {
+			learn: func(m *Map) { m.Reach(105); m.Hole(20, 4); m.Reach(109); m.Append(20, 109, 2) },
 			to:    to{9: "before 100", 10: "gap 105", 13: "floor 105 again 3", 18: "floor 107 again 2", 20: "exact 109"},
 			back:  back{105: "gap 10", 107: "floor 12 again 2", 109: "exact 20"},
 			holes: []Piece{{10, 10, 105, 4, 4}},
-		},
-		"compacted batch, known in part": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.AppendSparse(12, 25, 102, 6) },
-			to:    to{14: "exact 104", 15: "gap 105", 23: "floor 106 again 2", 25: "exact 108"},
-			holes: []Piece{{15, 10, 105, 3, 3}},
-		},
-		"compacted batch without an offset, known in part": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.AppendSparse(12, 25, UnknownTarget, 6) },
-			to:    to{14: "exact 104", 15: "gap 105", 25: "floor 108 again 10"},
 		},
 		"source truncated": {
 			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Truncate(18); m.Append(18, 110, 2) },
@@ -163,7 +154,7 @@ func TestMap(t *testing.T) {
 			back:  back{106: "exact 17", 107: "gap 18", 110: "exact 18"},
 		},
 		"source truncated in a hole": {
-			learn: func(m *Map) { m.AppendSparse(10, 20, 100, 6); m.Truncate(17) },
+			learn: func(m *Map) { m.Hole(20, 6); m.Reach(106); m.Truncate(17) },
 			to:    to{10: "gap 100", 16: "floor 102 again 4", 17: "exact 106"},
 			holes: []Piece{{10, 7, 100, 6, 3}},
 		},
@@ -180,33 +171,19 @@ func TestMap(t *testing.T) {
 			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Append(17, 105, 2) },
 			to:    to{14: "exact 104", 16: "gap 105", 17: "exact 105", 19: "exact 107", 21: "beyond 107 again 2"},
 		},
+		"target lost records, and some of them come again": {
+			learn: func(m *Map) { m.Append(10, 100, 10); m.Append(15, 103, 2) },
+			to:    to{12: "exact 102", 13: "gap 103", 15: "exact 103", 17: "exact 105", 18: "beyond 105 again 1"},
+			back:  back{102: "exact 12", 103: "exact 15"},
+		},
 		"target lost records, which come again": {
 			learn: func(m *Map) {
 				m.Append(10, 100, 5)
 				m.Append(16, 105, 5)
-				m.Lose(103)
 				m.Truncate(13)
 				m.Append(13, 104, 2)
 			},
 			to: to{12: "exact 102", 13: "exact 104", 15: "exact 106", 16: "beyond 106 again 1"},
-		},
-		"source made anew": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.Restart(0, 105); m.Append(1, 105, 2) },
-			to:    to{0: "gap 105", 1: "exact 105", 3: "exact 107"},
-			back:  back{104: "before 0", 106: "exact 2"},
-		},
-		"trimmed in a piece": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(16, 105, 5); m.Trim(17) },
-			to:    to{16: "before 106", 17: "exact 106"},
-			back:  back{105: "before 17", 106: "exact 17"},
-		},
-		"trimmed in a gap": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.Append(18, 105, 5); m.Trim(16); m.Trim(12) },
-			to:    to{15: "before 105", 16: "gap 105", 18: "exact 105"},
-		},
-		"trimmed beyond the end": {
-			learn: func(m *Map) { m.Append(10, 100, 5); m.Trim(99) },
-			to:    to{14: "before 105", 15: "exact 105", 16: "beyond 105 again 1"},
 		},
 		"extremes": {
 			learn: func(m *Map) { m.Append(10, 100, 5); m.Hole(20, -1) },
@@ -258,63 +235,66 @@ func TestFill(t *testing.T) {
 	wantMap(t, m, to{4: "exact 4", 7: "exact 7", 8: "gap 8", 9: "exact 14", 14: "exact 19", 15: "exact 20"}, nil)
 }
 
-// The store need not write a map while its version stays, and brings it up to
-// date by the position.
-func TestVersionAndResume(t *testing.T) {
+// While the version stays, a stored map need not be written again.
+func TestVersion(t *testing.T) {
 	m := NewMap(0, 0)
 	m.Append(0, 0, 5)
-	b, version := marshal(t, m), m.Version()
-	decoded := func() *Map { return unmarshal(t, b) }
-
+	version := m.Version()
 	m.Append(5, 5, 5)
-	m.Trim(3)
+	m.Append(3, 3, 5)
 	m.Advance(12)
+	m.Truncate(12)
+	m.Reach(9)
 	if m.Version() != version {
 		t.Errorf("the last piece grew: version %d became %d", version, m.Version())
 	}
-	d := decoded()
-	d.Resume(12, 10, version)
-	wantMap(t, d, to{7: "exact 7", 9: "exact 9", 10: "gap 10", 12: "exact 10"}, nil)
-
 	for name, change := range map[string]func(m *Map){
-		"a new piece": func(m *Map) { m.Append(13, 10, 1) },
-		"a hole":      func(m *Map) { m.Hole(14, 1) },
-		"reach":       func(m *Map) { m.Reach(12) },
-		"truncate":    func(m *Map) { m.Truncate(8) },
-		"lose":        func(m *Map) { m.Lose(8) },
-		"restart":     func(m *Map) { m.Restart(0, 10) },
+		"a new piece":  func(m *Map) { m.Append(13, 10, 1) },
+		"a hole":       func(m *Map) { m.Hole(14, 1) },
+		"reach":        func(m *Map) { m.Reach(12) },
+		"truncate":     func(m *Map) { m.Truncate(8) },
+		"lost records": func(m *Map) { m.Append(12, 8, 2) },
 	} {
 		c := m.Clone()
 		if change(c); c.Version() == version {
 			t.Errorf("%s: the version stays %d", name, version)
 		}
 	}
+}
 
-	// 9 records and a marker, 9 records and a foreign one: the difference alone
-	// would not tell.
-	d = decoded()
-	d.Resume(15, 15, version+2)
-	wantMap(t, d, to{4: "exact 4", 5: "gap 5", 9: "floor 5 again 4", 15: "exact 15"}, nil)
-	if d.Version() <= version+2 {
-		t.Errorf("version %d can be taken for the one that was lost, %d", d.Version(), version+2)
+// A stored map is brought up to a later position by a hole of the records that
+// were written in between, counted or not, and by the log's end.
+func TestOlderMap(t *testing.T) {
+	older := NewMap(0, 0)
+	older.Append(0, 0, 5)
+	b := marshal(t, older)
+	for name, c := range map[string]struct {
+		position Source
+		n        int64
+		end      Target
+		to       to
+	}{
+		"contiguous":           {10, 5, 10, to{4: "exact 4", 7: "exact 7", 9: "exact 9", 10: "exact 10"}},
+		"markers alone":        {12, 0, 5, to{4: "exact 4", 5: "gap 5", 11: "gap 5", 12: "exact 5"}},
+		"foreign ones alone":   {5, 0, 9, to{4: "exact 4", 5: "exact 9"}},
+		"a marker":             {15, 9, 14, to{5: "gap 5", 9: "floor 8 again 1", 14: "floor 13 again 1", 15: "exact 14"}},
+		"as many of both":      {15, 9, 15, to{5: "gap 5", 9: "floor 8 again 2", 15: "exact 15"}},
+		"nobody counted":       {15, -1, 15, to{4: "exact 4", 5: "gap 5", 9: "floor 5 again 4", 15: "exact 15"}},
+		"position of before":   {3, -2, 3, to{4: "exact 4", 5: "exact 5"}},
+		"position of the same": {5, 0, 5, to{4: "exact 4", 5: "exact 5", 6: "beyond 5 again 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := unmarshal(t, b)
+			m.Hole(c.position, c.n)
+			m.Reach(c.end)
+			wantMap(t, m, c.to, nil)
+		})
 	}
-
-	// Truncated since, and the map was not stored: nothing of it holds.
-	m.Truncate(2)
-	m.Append(2, 10, 5)
-	d = decoded()
-	d.Resume(7, 15, m.Version())
-	wantMap(t, d, to{0: "gap 0", 4: "floor 0 again 4", 7: "exact 15"}, nil)
-
-	// The version says that a piece grew, but there is none that could.
-	d = NewMap(0, 0)
-	d.Resume(5, 5, d.Version())
-	wantMap(t, d, to{3: "floor 0 again 3", 5: "exact 5"}, nil)
-
-	// The position is older than the map.
-	d = decoded()
-	d.Resume(3, 3, version)
-	wantMap(t, d, to{4: "exact 4", 5: "exact 5"}, nil)
+	// A map that was lost.
+	m := NewMap(0, 0)
+	m.Hole(5, -1)
+	m.Reach(5)
+	wantMap(t, m, to{0: "gap 0", 3: "floor 0 again 3", 5: "exact 5"}, nil)
 }
 
 func TestCloneSharesNothing(t *testing.T) {
@@ -405,12 +385,13 @@ func TestMarshalBytes(t *testing.T) {
 	m := NewMap(1, 2)
 	m.Append(1, 2, 100)
 	m.Append(102, 105, 300)
-	m.AppendSparse(402, 410, 405, 3)
+	m.Hole(410, 3)
+	m.Reach(408)
 	m.Hole(415, 2)
 	m.Advance(416)
 	want := []byte{
-		1,       // format
-		5, 1, 2, // version, origin
+		1,    // format
+		1, 2, // origin
 		4,         // pieces
 		0, 0, 100, // exact
 		1 << 2, 3, 0xac, 0x02, // exact, behind gaps of 1 and 3
@@ -421,6 +402,7 @@ func TestMarshalBytes(t *testing.T) {
 	if got := marshal(t, m); !reflect.DeepEqual(got, want) {
 		t.Errorf("stored\n%v, want\n%v", got, want)
 	}
+	m.version = 0 // not stored
 	if got := unmarshal(t, want); !reflect.DeepEqual(got, m) {
 		t.Errorf("read\n%+v, want\n%+v", got, m)
 	}
@@ -441,18 +423,18 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"of format":    {},
-		"later kferry": {2, 0, 0, 0, 0, 0, 0},
-		"ends early":   {1, 0, 0, 0, 0, 0},
-		"follow":       {1, 0, 0, 0, 0, 0, 0, 0},
-		"it has 9":     with([]byte{1, 0, 0, 0}, 0, 0, 0), // pieces
-		"too large":    with([]byte{1, 0}, 0, 0, 0, 0),
-		"too large ":   append([]byte{1, 0, 1, 0, 1, 0xfc}, append(huge[1:], 0, 1, 0, 0)...),
-		"too large  ":  with([]byte{1, 0, 0, 0, 1, 0, 0}, 0, 0),
-		"without":      {1, 0, 0, 0, 1, 0, 0, 0, 0, 0},
-		"without ":     {1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0},
-		"a kind":       {1, 0, 0, 0, 1, 3, 0, 1, 0, 0},
-		"an open one":  {1, 0, 0, 0, 2, 2, 0, 1, 0, 0, 0, 1, 0, 1},
-		"last hole":    {1, 0, 0, 0, 1, 2, 0, 2, 0, 0, 1},
+		"later kferry": {2, 0, 0, 0, 0, 0},
+		"ends early":   {1, 0, 0, 0, 0},
+		"follow":       {1, 0, 0, 0, 0, 0, 0},
+		"it has 9":     with([]byte{1, 0, 0}, 0, 0, 0), // pieces
+		"too large":    with([]byte{1}, 0, 0, 0, 0),
+		"too large ":   append([]byte{1, 1, 0, 1, 0xfc}, append(huge[1:], 0, 1, 0, 0)...),
+		"too large  ":  with([]byte{1, 0, 0, 1, 0, 0}, 0, 0),
+		"without":      {1, 0, 0, 1, 0, 0, 0, 0, 0},
+		"without ":     {1, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0},
+		"a kind":       {1, 0, 0, 1, 3, 0, 1, 0, 0},
+		"an open one":  {1, 0, 0, 2, 2, 0, 1, 0, 0, 0, 1, 0, 1},
+		"last hole":    {1, 0, 0, 1, 2, 0, 2, 0, 0, 1},
 	} {
 		m := NewMap(3, 4)
 		err := m.UnmarshalBinary(b)
@@ -496,8 +478,7 @@ func FuzzUnmarshalMap(f *testing.F) {
 		m.Append(Source(m.end.src/2), Target(m.end.tgt/2), 5)
 		m.Truncate(Source(m.end.src / 2))
 		m.Hole(Source(m.end.src+1), 1)
-		m.Lose(Target(m.end.tgt / 2))
-		m.Trim(Source(m.end.src / 2))
+		m.Append(Source(m.end.src+1), Target(m.end.tgt/2), 1)
 		if err := invariants(&m); err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ func TestMM2OffsetTranslation(t *testing.T) {
 	m.Append(200, 10, 1)
 	wantMap(t, m, to{200: "exact 10", 201: "exact 11", 150: "gap 10", 100: "gap 10"}, nil)
 	// The upstream offsets are reset.
-	m.Restart(20, 20)
+	m = NewMap(20, 20)
 	m.Append(20, 20, 1)
 	wantMap(t, m, to{20: "exact 20", 21: "exact 21", 200: "beyond 21 again 179", 5: "before 20"}, nil)
 }
@@ -72,14 +72,16 @@ func TestMM2PastOffsetTranslation(t *testing.T) {
 	wantMap(t, m, to{1500: "exact 9000", 1501: "exact 9001", 5000: "beyond 9001 again 3499"}, nil)
 }
 
-// A process that ends before the map is read to its end leaves it as it was stored.
+// A process that ends before it stored the map leaves an older one: what that
+// lacks up to the lane's position is a hole, whose records the sequences count.
 func TestMM2PastOffsetTranslationWithoutInitializationReadToEnd(t *testing.T) {
 	stored, after := marshal(t, mirrored(100)), mirrored(120)
 	m := unmarshal(t, stored)
 	end, tgt := after.End()
-	m.Resume(end, tgt, after.Version())
+	m.Hole(end, 20*9)
+	m.Reach(tgt)
 	wantTens(t, m, 0, 100)
-	wantMap(t, m, to{1199: "exact 1080", 1100: "floor 900 again 101"}, nil)
+	wantMap(t, m, to{1199: "exact 1080", 1100: "floor 981 again 20"}, nil)
 }
 
 // One place for each sync, evenly spaced or not: MM2 keeps 17 of 1,001, and

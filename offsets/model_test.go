@@ -27,7 +27,7 @@ func TestMapModel(t *testing.T) {
 		}
 	}
 	// A model in which something never happens proves nothing about it.
-	want := []string{"thinned", "filled", "resumed exactly", "resumed with a hole", "resumed across a truncation", "lose, unsaid"}
+	want := []string{"thinned", "filled", "the map was behind", "the position was behind", "went back"}
 	for _, s := range steps {
 		want = append(want, s.name)
 	}
@@ -101,17 +101,14 @@ var steps = []struct {
 	{"marker", (*model).marker, 8},
 	{"foreign", (*model).foreign, 6},
 	{"unknown ack", (*model).unknown, 2},
-	{"sparse", (*model).sparse, 3},
-	{"crash", (*model).crash, 2},
+	{"runs", (*model).runs, 3},
+	{"crash", (*model).crash, 3},
 	{"relearn", (*model).relearn, 3},
 	{"reach", (*model).reach, 2},
 	{"fill", (*model).fill, 2},
 	{"truncate", (*model).truncate, 1},
-	{"restart", (*model).restart, 1},
-	{"trim", (*model).trim, 2},
 	{"lose", (*model).loss, 1},
 	{"store", (*model).store, 2},
-	{"resume", (*model).resume, 2},
 }
 
 func (m *model) step() {
@@ -122,19 +119,36 @@ func (m *model) step() {
 	n := m.pick(odds)
 	for _, s := range steps {
 		if n -= s.odds; n < 0 {
-			pieces := len(m.m.pieces)
+			was, before := m.m, m.m.Clone()
 			what := s.run(m)
 			if what == "" {
 				return
 			}
-			if len(m.m.pieces) < pieces && s.name == "run" {
+			if len(m.m.pieces) < len(before.pieces) && s.name == "run" {
 				m.seen["thinned"]++
 			}
 			m.log = append(m.log, s.name+" "+what)
 			m.seen[s.name]++
+			if m.m == was && m.m.Version() == before.Version() && !grew(before, m.m) {
+				m.fail("the version stays, of map %+v", *before)
+			}
 			return
 		}
 	}
+}
+
+// Grew tells that all that happened is that the last exact piece grew and the
+// end advanced.
+func grew(before, after *Map) bool {
+	n := len(before.pieces)
+	if n == 0 || len(after.pieces) != n {
+		return len(after.pieces) == n && after.origin == before.origin && after.end.src >= before.end.src && after.end.tgt == before.end.tgt
+	}
+	p, q := before.pieces[n-1], after.pieces[n-1]
+	more := q.n - p.n
+	return after.origin == before.origin && reflect.DeepEqual(before.pieces[:n-1], after.pieces[:n-1]) &&
+		p.src.at == q.src.at && p.tgt.at == q.tgt.at && (q == p || p.exact() && q.exact() && more > 0) &&
+		after.end.src >= before.end.src+more && after.end.tgt == before.end.tgt+more
 }
 
 // Write lets n records be written, contiguous on both sides.
@@ -174,43 +188,68 @@ func (m *model) unknown() string {
 	return fmt.Sprint(s, n)
 }
 
-func (m *model) sparse() string {
-	s, t, n := Source(m.next.src), Target(m.next.tgt), 1+m.pick(4)
+// Runs: a batch with gaps, learned as a lane does.
+func (m *model) runs() string {
+	t, n := Target(m.next.tgt), 1+m.pick(4)
+	var runs []Run
 	for range n {
 		m.next.src += int64(m.pick(2))
-		m.write(1)
+		s, _ := m.write(1)
+		runs = AppendRun(runs, Run{s, 1})
 	}
 	m.next.src += int64(m.pick(2))
 	if m.pick(4) == 0 {
 		t = UnknownTarget
 	}
-	m.m.AppendSparse(s, Source(m.next.src), t, int64(n))
-	return fmt.Sprint(s, m.next.src, t, n)
+	for _, r := range runs {
+		if m.m.Append(r.First, t, r.N); t != UnknownTarget {
+			t += Target(r.N)
+		}
+	}
+	m.m.Advance(Source(m.next.src))
+	return fmt.Sprint(runs, t)
 }
 
-// Crash: records are on the target, only how many may be known.
+// Crash: a process goes on with the map as it was stored once and a position
+// that was stored some other time. What the target has beyond that is counted.
+// Its end may be learned later.
 func (m *model) crash() string {
-	n := 0
 	for range m.pick(4) {
 		m.write(1 + m.pick(3))
 		m.next.src += int64(m.pick(2))
 		m.next.tgt += int64(m.pick(2) * m.pick(2))
 	}
-	end := Source(m.next.src)
+	got := &Map{limit: m.m.limit}
+	if err := got.UnmarshalBinary(m.stored); err != nil {
+		m.t.Fatal(err)
+	}
+	position := m.somewhere(got.origin.src, m.next.src)
+	told := m.between(got.end.src, position)
+	if m.pick(3) == 0 {
+		told = -1
+	}
+	behind := "the map"
+	if position < got.end.src {
+		behind = "the position"
+	}
+	m.seen[behind+" was behind"]++
+	m.m = got
+	m.m.Hole(Source(position), told)
+	m.m.Hole(Source(m.next.src), m.between(m.m.end.src, m.next.src))
+	if m.pick(2) == 0 {
+		m.reach()
+	}
+	return fmt.Sprint(position, told, m.next)
+}
+
+// Between is how many records have source offsets in [from, to).
+func (m *model) between(from, to int64) (n int64) {
 	for _, r := range m.records {
-		if r.src >= m.m.end.src {
+		if from <= r.src && r.src < to {
 			n++
 		}
 	}
-	told := int64(n)
-	switch m.pick(4) {
-	case 0:
-		told = -1
-	case 1:
-		told /= 2
-	}
-	m.m.Hole(end, told)
-	return fmt.Sprint(end, told)
+	return n
 }
 
 func (m *model) reach() string {
@@ -235,11 +274,7 @@ func (m *model) relearn() string {
 	} else {
 		n = 1 + m.pick(n)
 	}
-	if m.pick(4) == 0 {
-		m.m.AppendSparse(Source(from.src), Source(from.src)+Source(n), Target(from.tgt), int64(n))
-	} else {
-		m.m.Append(Source(from.src), Target(from.tgt), int64(n))
-	}
+	m.m.Append(Source(from.src), Target(from.tgt), int64(n))
 	return fmt.Sprint(from, n)
 }
 
@@ -281,28 +316,17 @@ func (m *model) truncate() string {
 	m.keep(func(r pos) bool { return r.src < s })
 	m.next.src = s
 	m.m.Truncate(Source(s))
-	return fmt.Sprint(s)
-}
-
-func (m *model) restart() string {
-	m.records, m.next.src = nil, int64(m.pick(5))
-	m.m.Restart(Source(m.next.src), Target(m.next.tgt))
-	return fmt.Sprint(m.next)
-}
-
-func (m *model) trim() string {
-	s := m.somewhere(m.m.origin.src, m.m.end.src+1)
-	s = m.somewhere(m.m.origin.src, s)
-	m.m.Trim(Source(s))
-	s = min(s, m.m.end.src)
-	m.keep(func(r pos) bool { return r.src >= s })
+	m.stored, _ = m.m.MarshalBinary() // the one of before says wrong things now
 	return fmt.Sprint(s)
 }
 
 // Loss: the target loses its end. The lane goes on where it was, or carries
-// again what was lost. The map is told; or sees it by the next
-// append, if that is of records it did not have.
+// again what was lost; the map sees it by the next records. Of an open hole it
+// would not, for it does not know how far that goes.
 func (m *model) loss() string {
+	if m.m.isOpen() {
+		m.reach()
+	}
 	t, lost := m.somewhere(max(0, m.m.origin.tgt-2), m.next.tgt), m.next.src
 	m.keep(func(r pos) bool {
 		if r.tgt >= t {
@@ -311,16 +335,14 @@ func (m *model) loss() string {
 		return r.tgt < t
 	})
 	m.next.tgt = t
-	if seen := len(m.m.Holes()) == 0 && !m.m.isOpen(); seen && m.pick(2) == 0 {
-		m.seen["lose, unsaid"]++
-		return fmt.Sprint(t, " ", m.run())
-	}
 	if m.pick(2) == 0 {
+		m.seen["went back"]++
 		m.next.src = m.somewhere(lost, m.next.src)
+		m.m.Truncate(Source(m.next.src))
 	}
-	m.m.Lose(Target(t))
-	m.m.Truncate(Source(m.next.src))
-	return fmt.Sprint(t)
+	what := fmt.Sprint(t, " ", m.run())
+	m.stored, _ = m.m.MarshalBinary() // the one of before says wrong things now
+	return what
 }
 
 func (m *model) store() string {
@@ -332,6 +354,7 @@ func (m *model) store() string {
 	if err := got.UnmarshalBinary(b); err != nil {
 		m.t.Fatal(err)
 	}
+	got.version = m.m.version // not stored
 	if len(got.pieces) == 0 && len(m.m.pieces) == 0 {
 		got.pieces = m.m.pieces
 	}
@@ -340,35 +363,6 @@ func (m *model) store() string {
 	}
 	m.stored, m.m = b, got
 	return fmt.Sprint(len(b))
-}
-
-// Resume: a process goes on with the map as it was stored once, and the last position.
-func (m *model) resume() string {
-	if m.m.isOpen() {
-		m.reach() // a lane that resumes has seen the target's end
-	}
-	end, version := m.m.end, m.m.version
-	got := &Map{limit: m.m.limit}
-	if err := got.UnmarshalBinary(m.stored); err != nil {
-		m.t.Fatal(err)
-	}
-	was := got.version
-	got.Resume(Source(end.src), Target(end.tgt), version)
-	switch {
-	case was == version:
-		m.seen["resumed exactly"]++
-		if got.isOpen() || got.end != end {
-			m.t.Fatalf("resumed at %+v, want %+v", got.end, end)
-		}
-	case was>>changeBits != version>>changeBits:
-		m.seen["resumed across a truncation"]++
-	default:
-		m.seen["resumed with a hole"]++
-	}
-	got.Trim(Source(m.m.origin.src))
-	m.m = got
-	m.stored, _ = got.MarshalBinary()
-	return fmt.Sprint(end)
 }
 
 func (m *model) check() {
