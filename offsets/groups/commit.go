@@ -34,7 +34,7 @@ func (f *Follower) commit(ctx context.Context, now time.Time) {
 	}
 	alias := f.opts.Target.Alias()
 	var commits errgroup.Group
-	commits.SetLimit(flightsAtOnce)
+	commits.SetLimit(commitsInFlight)
 	f.target.fetch(ctx, asks, func(i int, topics []kmsg.OffsetFetchResponseGroupTopic, err error) {
 		g := gs[i]
 		if err == nil {
@@ -151,9 +151,6 @@ func (g *group) settle(now time.Time) (todo []*part) {
 		}
 		v, to := decide(p.input)
 		p.verdict, p.detail = v, ""
-		if v == Before && goal == none {
-			p.detail = "nothing is committed, since somebody else mirrored the records that come before"
-		}
 		if to != none {
 			todo = append(todo, p)
 		}

@@ -19,9 +19,10 @@ const (
 	// Groups in one OffsetFetch; with 100 partitions each the answer has 100 KB.
 	fetchAtOnce = 50
 	// Requests in flight to a cluster. A broker answers those of one connection
-	// one after the other, so more of them hide no more than the way.
-	flightsAtOnce      = 8
-	coordinatorsAtOnce = 500
+	// one after the other; more than one hide how long the way is. Commits are
+	// small, and many.
+	fetchesInFlight, commitsInFlight = 8, 32
+	coordinatorsAtOnce               = 500
 	// What is not answered in this time waits for the next round.
 	askLimit = 15 * time.Second
 )
@@ -146,7 +147,7 @@ type ask struct {
 func (s *side) fetch(ctx context.Context, asks []ask, each func(int, []kmsg.OffsetFetchResponseGroupTopic, error)) {
 	fail := func(i int, err error) { each(i, nil, err) }
 	var g errgroup.Group
-	g.SetLimit(flightsAtOnce)
+	g.SetLimit(fetchesInFlight)
 	for broker, all := range s.locate(ctx, len(asks), func(i int) string { return asks[i].group }, fail) {
 		for some := range slices.Chunk(all, fetchAtOnce) {
 			g.Go(func() error {
