@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sync/errgroup"
@@ -67,12 +68,16 @@ func followOnce(ctx context.Context, f *groups.Follower, what string) error {
 	debug.FreeOSMemory()
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak of memory begins anew
 	before := peakMemory(os.Getpid())
+	var use [2]syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &use[0])
 	r, err := f.Round(ctx)
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &use[1])
 	if err != nil {
 		return err
 	}
-	fmt.Printf("groups: %s: %d groups, %d partitions in %.2f s, %d committed, %.0f MB more memory at the peak\n",
-		what, r.Groups, len(r.Rows), r.Took.Seconds(), r.Commits, float64(peakMemory(os.Getpid())-before)/1e6)
+	cpu := seconds(use[1].Utime) + seconds(use[1].Stime) - seconds(use[0].Utime) - seconds(use[0].Stime)
+	fmt.Printf("groups: %s: %d groups, %d partitions in %.2f s, CPU %.2f s, %d committed, %.0f MB more memory at the peak\n",
+		what, r.Groups, len(r.Rows), r.Took.Seconds(), cpu, r.Commits, float64(peakMemory(os.Getpid())-before)/1e6)
 	for _, w := range r.Rows {
 		if w.Verdict != groups.Exact {
 			return fmt.Errorf("group %s, partition %d: %s", w.Group, w.Partition, w.Reason())

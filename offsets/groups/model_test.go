@@ -153,7 +153,10 @@ func check(p *pair, f *Follower, m *mirrored, names []string, when string) {
 	for _, g := range names {
 		before[g] = positions(p, dst, g)
 	}
-	rep, _ := f.Round(p.Context())
+	rep, err := f.Round(p.Context())
+	if err != nil && strings.Contains(err.Error(), "BOOK") {
+		p.Errorf("%s: %v", when, err)
+	}
 	for _, g := range names {
 		after, source := positions(p, dst, g), positions(p, src, g)
 		for n := range int32(4) {
