@@ -246,11 +246,14 @@ func (b *book) Write(_ context.Context, cs []mm2.Checkpoint) error {
 		cs = cs[:b.rand.IntN(len(cs)+1)]
 	}
 	for _, c := range cs {
-		i := len(b.log) - 1
-		for ; i >= 0 && spotOf(b.log[i]) != spotOf(c); i-- { //nolint:revive // the last of its kind
-		}
-		if i >= 0 && c.Upstream >= b.log[i].Upstream && c.Downstream <= b.log[i].Downstream {
-			return fmt.Errorf("BOOK: %+v after %+v", c, b.log[i])
+		for _, last := range slices.Backward(b.log) {
+			if spotOf(last) != spotOf(c) {
+				continue
+			}
+			if c.Upstream >= last.Upstream && c.Downstream <= last.Downstream {
+				return fmt.Errorf("BOOK: %+v after %+v", c, last)
+			}
+			break
 		}
 		b.log = append(b.log, c)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,7 +35,7 @@ type side struct {
 	cl     *kafka.Cluster
 	mu     sync.Mutex
 	coord  map[string]int32 // coordinators of groups
-	single bool             // the brokers take one group per OffsetFetch (before 3.0)
+	single atomic.Bool      // the brokers take one group per OffsetFetch (before 3.0)
 }
 
 func newSide(cl *kafka.Cluster) *side { return &side{cl: cl, coord: map[string]int32{}} }
@@ -161,10 +162,7 @@ func (s *side) fetch(ctx context.Context, asks []ask, each func(int, []kmsg.Offs
 
 // fetchFrom asks one broker for the asks with these indexes.
 func (s *side) fetchFrom(ctx context.Context, broker int32, asks []ask, which []int, each func(int, []kmsg.OffsetFetchResponseGroupTopic, error)) {
-	s.mu.Lock()
-	single := s.single
-	s.mu.Unlock()
-	if single && len(which) > 1 {
+	if s.single.Load() && len(which) > 1 {
 		for i := range which {
 			s.fetchFrom(ctx, broker, asks, which[i:i+1], each)
 		}
@@ -173,29 +171,20 @@ func (s *side) fetchFrom(ctx context.Context, broker int32, asks []ask, which []
 	resp, err := s.send(ctx, broker, fetchRequest(asks, which))
 	r, ok := resp.(*kmsg.OffsetFetchResponse)
 	switch {
-	case err == nil && !ok:
+	case err != nil:
+	case !ok:
 		err = fmt.Errorf("offset fetch answered with %T", resp)
-	case err == nil && r.Version < 8 && len(which) > 1:
-		s.mu.Lock()
-		s.single = true
-		s.mu.Unlock()
+	case r.Version < 8 && len(which) > 1:
+		s.single.Store(true)
 		s.fetchFrom(ctx, broker, asks, which, each)
 		return
 	}
-	got := map[string]kmsg.OffsetFetchResponseGroup{}
-	if err == nil {
-		got = answers(r, asks[which[0]].group)
-	}
+	got := answers(r, asks[which[0]].group)
 	for _, i := range which {
-		name := asks[i].group
+		name, e := asks[i].group, err
 		a, ok := got[name]
-		e := err
-		switch {
-		case e != nil:
-		case !ok:
-			e = errors.New("the broker's answer leaves the group out")
-		default:
-			e = kerr.ErrorForCode(a.ErrorCode)
+		if e == nil {
+			e = answered(ok, a.ErrorCode)
 		}
 		if e != nil && moved(e) {
 			s.forget(name)
@@ -234,6 +223,9 @@ func fetchRequest(asks []ask, which []int) offsetFetch {
 
 // answers sorts a response by group; before version 8 it has one without its name.
 func answers(r *kmsg.OffsetFetchResponse, first string) map[string]kmsg.OffsetFetchResponseGroup {
+	if r == nil {
+		return nil
+	}
 	out := make(map[string]kmsg.OffsetFetchResponseGroup, len(r.Groups))
 	for _, g := range r.Groups {
 		out[g.Group] = g
@@ -294,10 +286,10 @@ func (s *side) commit(ctx context.Context, group string, topics []kmsg.OffsetCom
 	}
 }
 
-// answered is the error of one partition in an answer that may not have it.
+// answered is the error of one group or partition in an answer that may not have it.
 func answered(has bool, code int16) error {
 	if !has {
-		return errors.New("the broker's answer leaves the partition out")
+		return errors.New("the broker's answer leaves it out")
 	}
 	return kerr.ErrorForCode(code)
 }
