@@ -29,7 +29,7 @@ func newFollower(f *flow) (*follower, error) {
 	if len(cfg.Groups) == 0 {
 		return nil, nil //nolint:nilnil // nothing to follow is no error
 	}
-	o := beat.Options{Source: f.source, Target: f.target, Names: MM2Names(cfg), Replication: cfg.ReplicationFactor}
+	o := beat.Options{Source: f.source, Target: f.target, Names: mm2Names(cfg), Replication: cfg.ReplicationFactor}
 	x := &follower{f: f, synced: map[lane.ID]offsets.Source{}}
 	if cfg.Heartbeats.Enabled {
 		x.heart = beat.NewHeart(o)

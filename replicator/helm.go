@@ -23,7 +23,7 @@ type member struct {
 	gone  bool // the source shows it no more
 
 	stored progress.Record // as last stored, or zero; guarded by flow.saving
-	mapped storedMap       // the same of its offset map
+	mapped mapMark         // the same of its offset map
 	began  bool            // Start was called: the lane knows its position better than stored
 	late   bool            // it appeared while the flow carries its topics: nothing of it may be left out
 

@@ -24,8 +24,8 @@ const (
 	readbackEvery = 2 * time.Second
 )
 
-// storedMap is what of a lane's offset map was stored last.
-type storedMap struct {
+// mapMark is what of a lane's offset map was stored last.
+type mapMark struct {
 	at      time.Time
 	version uint64
 	end     offsets.Source
@@ -37,7 +37,7 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 	now := time.Now()
 	var out []progress.Offsets
 	var whose []*member
-	var marks []storedMap
+	var marks []mapMark
 	for _, m := range f.members() {
 		version := m.lane.OffsetsVersion()
 		since := now.Sub(m.mapped.at)
@@ -54,7 +54,7 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 		if o.Map, err = om.MarshalBinary(); err != nil {
 			return err
 		}
-		out, whose, marks = append(out, o), append(whose, m), append(marks, storedMap{now, version, pos.Source})
+		out, whose, marks = append(out, o), append(whose, m), append(marks, mapMark{now, version, pos.Source})
 	}
 	if err := f.store.SaveOffsets(ctx, out); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (j *job) remap() *offsets.Map {
 		return nil
 	}
 	if m == nil {
-		m = j.storedMap()
+		m = storedMap(j.stored, j.from)
 	}
 	if j.restart {
 		m.Truncate(p.Source)
@@ -107,17 +107,18 @@ func (j *job) remap() *offsets.Map {
 	return m
 }
 
-// storedMap is the lane's map as it was stored, up to its stored position.
-func (j *job) storedMap() *offsets.Map {
-	o := j.stored.Offsets
-	if o == nil || o.SourceID != j.stored.SourceID || o.TargetTopic != j.stored.TargetTopic {
-		return lane.Mapped(nil, lane.Position{}, j.from)
+// storedMap is the map of a lane as it was stored with r, brought to the lane's
+// stored position.
+func storedMap(r progress.Record, at lane.Position) *offsets.Map {
+	o := r.Offsets
+	if o == nil || o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic {
+		return lane.Mapped(nil, lane.Position{}, at)
 	}
 	m := &offsets.Map{}
 	if err := m.UnmarshalBinary(o.Map); err != nil {
 		m = nil // of a later kferry, perhaps: what is in it can be read back
 	}
-	return lane.Mapped(m, o.Position, j.from)
+	return lane.Mapped(m, o.Position, at)
 }
 
 // sourceLog and targetLog are a lane's partitions, to be looked at.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/offsets/groups"
+	"github.com/kferry/kferry/replicator/lane"
 )
 
 // Verdicts are all that OffsetRow.Verdict can be; docs/offsets.md has what they
@@ -84,38 +85,43 @@ func (d *Daemon) Translate(q Lookup) (out []Translation) {
 			continue
 		}
 		for _, m := range f.members() {
-			topic := m.lane.Topic
-			if q.Reverse {
-				topic = m.lane.TargetTopic
-			}
-			if topic != q.Topic || m.lane.Partition != q.Partition {
+			if !q.asks(m.lane.ID, m.lane.TargetTopic) {
 				continue
 			}
-			if t, ok := m.translate(q); ok {
-				t.Flow, t.Topic, t.TargetTopic, t.Partition = f.cfg.Name, m.lane.Topic, m.lane.TargetTopic, m.lane.Partition
-				out = append(out, t)
+			if _, om := m.lane.Offsets(); om != nil { // else it has not started yet
+				out = append(out, translation(q, f.cfg.Name, om, m.lane.ID, m.lane.TargetTopic))
 			}
 		}
 	}
 	return out
 }
 
-// translate looks q up in the lane's offset map; false where it has none yet.
-func (m *member) translate(q Lookup) (t Translation, ok bool) {
+// translation looks q up in a lane's offset map.
+func translation(q Lookup, flow string, om *offsets.Map, id lane.ID, targetTopic string) Translation {
+	t := Translation{Flow: flow, Topic: id.Topic, TargetTopic: targetTopic, Partition: id.Partition}
 	var found offsets.Found
 	if q.Reverse {
 		var to offsets.Source
-		to, found, t.RecordsAgain, ok = m.lane.Reverse(offsets.Target(q.Offset))
+		to, found, t.RecordsAgain = om.Reverse(offsets.Target(q.Offset))
 		t.SourceOffset, t.TargetOffset = int64(to), q.Offset
 		t.Text = translated("target", "source", q.Offset, int64(to), found, t.RecordsAgain)
 	} else {
 		var to offsets.Target
-		to, found, t.RecordsAgain, _, ok = m.lane.Translate(offsets.Source(q.Offset))
+		to, found, t.RecordsAgain = om.Translate(offsets.Source(q.Offset))
 		t.SourceOffset, t.TargetOffset = q.Offset, int64(to)
 		t.Text = translated("source", "target", q.Offset, int64(to), found, t.RecordsAgain)
 	}
 	t.Found = found.String()
-	return t, ok
+	return t
+}
+
+// asks tells whether q is about the lane.
+func (q Lookup) asks(id lane.ID, targetTopic string) bool {
+	topic := id.Topic
+	if q.Reverse {
+		topic = targetTopic
+	}
+	return topic == q.Topic && id.Partition == q.Partition
 }
 
 // translated is the sentence for a person: at is the offset on the one side, to

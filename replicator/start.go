@@ -476,6 +476,9 @@ func (s *starter) save(ctx context.Context) error {
 	}
 	for _, j := range jobs {
 		j.member.stored = j.stored
+		if j.offsets != nil {
+			j.member.mapped = mapMark{}
+		}
 	}
 	return nil
 }

@@ -25,20 +25,20 @@ type taken struct {
 	syncs map[lane.ID][]mm2.OffsetSync // in the order they were written
 }
 
-// MM2Names are what MirrorMaker 2 calls things of the same direction.
-func MM2Names(f config.Flow) mm2.Names {
+// mm2Names are what MirrorMaker 2 calls things of the same direction.
+func mm2Names(f config.Flow) mm2.Names {
 	return mm2.Names{
 		Source: f.Source, Target: f.Target, Separator: cmp.Or(f.MM2.Separator, f.Separator),
 		DotInternal: f.MM2.InternalDot, Identity: f.Policy == "identity",
 	}
 }
 
-// MM2Workers is the group of MirrorMaker 2's workers, on the target.
-func MM2Workers(f config.Flow) string { return cmp.Or(f.MM2.Group, f.Source+"-mm2") }
+// mm2Workers is the group of MirrorMaker 2's workers, on the target.
+func mm2Workers(f config.Flow) string { return cmp.Or(f.MM2.Group, f.Source+"-mm2") }
 
-// MM2Offsets is the topic of its positions, on the target.
-func MM2Offsets(f config.Flow) string {
-	return cmp.Or(f.MM2.OffsetsTopic, MM2Names(f).ConnectOffsets())
+// mm2Offsets is the topic of its positions, on the target.
+func mm2Offsets(f config.Flow) string {
+	return cmp.Or(f.MM2.OffsetsTopic, mm2Names(f).ConnectOffsets())
 }
 
 // takeOver reads, once, what MirrorMaker 2 left behind.
@@ -46,14 +46,14 @@ func (s *starter) takeOver(ctx context.Context) (*taken, error) {
 	if s.f.taken != nil {
 		return s.f.taken, nil
 	}
-	if err := MM2Gone(ctx, s.f.target, MM2Workers(s.f.cfg)); err != nil {
+	if err := mm2Gone(ctx, s.f.target, mm2Workers(s.f.cfg)); err != nil {
 		return nil, err
 	}
 	t := &taken{map[lane.ID]offsets.Source{}, map[lane.ID][]mm2.OffsetSync{}}
 	if err := t.readPositions(ctx, s.f); err != nil {
 		return nil, err
 	}
-	names := MM2Names(s.f.cfg)
+	names := mm2Names(s.f.cfg)
 	for _, at := range []struct {
 		cl *kafka.Cluster
 		mm2.Location
@@ -62,14 +62,14 @@ func (s *starter) takeOver(ctx context.Context) (*taken, error) {
 			s.f.log.Info("offset syncs of MirrorMaker 2 cannot be read; groups that stand before the takeover would read from the start of the target topic", "err", err)
 		}
 	}
-	s.f.log.Info("taking over from MirrorMaker 2", "partitions", len(t.next), "topic", MM2Offsets(s.f.cfg))
+	s.f.log.Info("taking over from MirrorMaker 2", "partitions", len(t.next), "topic", mm2Offsets(s.f.cfg))
 	s.f.taken = t
 	return t, nil
 }
 
-// MM2Gone is nil if no worker of MirrorMaker 2 is in the group: two would write
+// mm2Gone is nil if no worker of MirrorMaker 2 is in the group: two would write
 // the same records.
-func MM2Gone(ctx context.Context, target *kafka.Cluster, group string) error {
+func mm2Gone(ctx context.Context, target *kafka.Cluster, group string) error {
 	described, err := target.Admin().DescribeGroups(ctx, group)
 	if err != nil {
 		return &awayError{kafka.Explain(target.Alias(), err)}
@@ -86,7 +86,7 @@ func MM2Gone(ctx context.Context, target *kafka.Cluster, group string) error {
 }
 
 func (t *taken) readPositions(ctx context.Context, f *flow) error {
-	topic := MM2Offsets(f.cfg)
+	topic := mm2Offsets(f.cfg)
 	connector, found := cmp.Or(f.cfg.MM2.Connector, mm2.SourceConnector), 0
 	err := f.target.ReadTopic(ctx, topic, func(r *kgo.Record) error {
 		key, err := mm2.DecodeSourceKey(r.Key)

@@ -39,12 +39,16 @@ func (s shown) Offsets() []web.Offset {
 // Translate implements web.Source.
 func (s shown) Translate(q web.Lookup) (out []web.Translation) {
 	for _, t := range s.daemon.Translate(replicator.Lookup(q)) {
-		out = append(out, web.Translation{
-			Flow: t.Flow, Topic: t.Topic, TargetTopic: t.TargetTopic, Partition: t.Partition,
-			SourceOffset: t.SourceOffset, TargetOffset: t.TargetOffset, Found: t.Found, RecordsAgain: t.RecordsAgain, Text: t.Text,
-		})
+		out = append(out, shownTranslation(t))
 	}
 	return out
+}
+
+func shownTranslation(t replicator.Translation) web.Translation {
+	return web.Translation{
+		Flow: t.Flow, Topic: t.Topic, TargetTopic: t.TargetTopic, Partition: t.Partition,
+		SourceOffset: t.SourceOffset, TargetOffset: t.TargetOffset, Found: t.Found, RecordsAgain: t.RecordsAgain, Text: t.Text,
+	}
 }
 
 // known is nil for the -1 that stands where there is no number.
@@ -70,7 +74,7 @@ it was. docs/offsets.md has the steps, and what each verdict means.
 Replicas that share flows each answer for their own lanes: give --url once for
 each of them.`,
 	}
-	cmd.AddCommand(newOffsetsShowCommand(), newOffsetsTranslateCommand())
+	cmd.AddCommand(newOffsetsShowCommand(), newOffsetsTranslateCommand(), newOffsetsExportCommand())
 	return cmd
 }
 

@@ -89,37 +89,22 @@ func (o pauseOptions) onTarget(ctx context.Context, p *process, cfg *config.Conf
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(p.stderr, cfg.Log)
-	if err != nil {
-		return err
-	}
-	target, err := kafka.Open(cfg.Clusters[flow.Target], kafka.Options{Logger: log})
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	if err := target.Ping(ctx); err != nil {
-		return err
-	}
-	s, err := progress.Open(ctx, target, flow.Name, flow.ReplicationFactor)
-	if err != nil {
-		return err
-	}
-	return do(s)
+	return onTarget(ctx, p, cfg, flow, func(target *kafka.Cluster) error {
+		s, err := progress.Open(ctx, target, flow.Name, flow.ReplicationFactor)
+		if err != nil {
+			return err
+		}
+		return do(s)
+	})
 }
 
 // find checks that the configuration has the flow, and that the flow would
 // carry the topic: a wish for a misspelled one would never do anything.
 func (o pauseOptions) find(cfg *config.Config) (config.Flow, error) {
-	i := slices.IndexFunc(cfg.Flows, func(f config.Flow) bool { return f.Name == o.flow })
-	if i < 0 {
-		var names []string
-		for _, f := range cfg.Flows {
-			names = append(names, f.Name)
-		}
-		return config.Flow{}, usageError{fmt.Errorf("--flow %q: the configuration has %s", o.flow, strings.Join(names, ", "))}
+	flow, err := flowNamed(cfg, o.flow)
+	if err != nil {
+		return flow, err
 	}
-	flow := cfg.Flows[i]
 	filter, err := policy.NewFilter(flow.Topics, flow.TopicsExclude)
 	if err != nil {
 		return flow, err

@@ -13,7 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/web"
+	"github.com/kferry/kferry/replicator"
 )
 
 type offsetsTranslateOptions struct {
@@ -23,6 +26,7 @@ type offsetsTranslateOptions struct {
 	offset      int64
 	reverse     bool
 	group       string
+	stored      bool
 	json        bool
 }
 
@@ -48,8 +52,12 @@ It asks the address of http.listen in the configuration, or --url, which needs
 no configuration. Replicas that share flows each answer for their own lanes: give
 --url once for each of them, and the one that has the partition answers.
 
+With --stored no kferry need run: the answer comes from what it has stored on the
+target, which is at most ten seconds old.
+
 Exit codes: 0 answered, whatever was found; 1 no kferry answers there, or none of
-those asked has the partition; 2 wrong use; 3 configuration invalid.`,
+those asked has the partition; 2 wrong use; 3 configuration invalid; 4 the target
+refuses for good.`,
 		Example: `  kferry offsets translate --topic pizza-orders --partition 3 --offset 120400
   kferry offsets translate --flow old-new --topic pizza-orders --partition 3 --offset 120377 --reverse
   kferry offsets translate --group billing --json`,
@@ -57,6 +65,9 @@ those asked has the partition; 2 wrong use; 3 configuration invalid.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
 				return err
+			}
+			if o.stored {
+				return o.runStored(cmd)
 			}
 			if err := o.find(cmd); err != nil {
 				return err
@@ -72,6 +83,7 @@ those asked has the partition; 2 wrong use; 3 configuration invalid.`,
 	f.Int64Var(&o.offset, "offset", 0, "offset, `N` from 0 on")
 	f.BoolVar(&o.reverse, "reverse", false, "topic and offset are on the target, the answer is for the source")
 	f.StringVar(&o.group, "group", "", "where the group with this `name` is, instead of an offset")
+	f.BoolVar(&o.stored, "stored", false, "answer from what kferry has stored on the target, without asking a running one")
 	f.BoolVar(&o.json, "json", false, "print JSON, as docs/api.md describes it")
 	return cmd
 }
@@ -88,6 +100,8 @@ func (o offsetsTranslateOptions) check(cmd *cobra.Command) error {
 	}
 	place := given("topic", "partition", "offset")
 	switch {
+	case o.stored && (o.group != "" || len(o.urls) > 0):
+		return usageError{errors.New("--stored goes with --topic, --partition and --offset alone: where groups are only a running kferry tells")}
 	case o.group != "":
 		if also := append(place, given("reverse")...); len(also) > 0 {
 			return usageError{fmt.Errorf("--group lists where a group is: leave out %s", strings.Join(also, ", "))}
@@ -114,6 +128,45 @@ func (o offsetsTranslateOptions) run(ctx context.Context, w io.Writer) error {
 		return writeJSON(w, t)
 	}
 	return writeTranslation(w, t)
+}
+
+// runStored answers from what is stored on the targets.
+func (o offsetsTranslateOptions) runStored(cmd *cobra.Command) error {
+	cfg, err := config.Load(o.config, loadOptions(cmd))
+	if err != nil {
+		return err
+	}
+	if o.flow != "" {
+		if _, err := flowNamed(cfg, o.flow); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), storedTimeout)
+	defer cancel()
+	q := replicator.Lookup{Flow: o.flow, Topic: o.topic, Partition: o.partition, Offset: o.offset, Reverse: o.reverse}
+	var found []replicator.Translation
+	for _, flow := range cfg.Flows {
+		if o.flow != "" && flow.Name != o.flow {
+			continue
+		}
+		err := onTarget(ctx, processOf(cmd), cfg, flow, func(target *kafka.Cluster) error {
+			ts, err := replicator.StoredTranslate(ctx, target, flow, q)
+			found = append(found, ts...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return fmt.Errorf("nothing is stored of partition %d of topic %q", o.partition, o.topic)
+	case len(found) > 1:
+		return usageError{fmt.Errorf("flows %q and %q both have partition %d of topic %q: say which with --flow", found[0].Flow, found[1].Flow, o.partition, o.topic)}
+	case o.json:
+		return writeJSON(cmd.OutOrStdout(), shownTranslation(found[0]))
+	}
+	return writeTranslation(cmd.OutOrStdout(), shownTranslation(found[0]))
 }
 
 // askTranslation asks every daemon. That one does not have the partition, or does not answer, counts only if no other

@@ -180,17 +180,6 @@ func (l *Lane) Last() (s offsets.Source, t offsets.Target, ok bool) {
 	return l.offsets.Last()
 }
 
-// Reverse tells where a target offset is on the source; see Translate.
-func (l *Lane) Reverse(t offsets.Target) (s offsets.Source, found offsets.Found, again int64, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.offsets == nil {
-		return 0, 0, 0, false
-	}
-	s, found, again = l.offsets.Reverse(t)
-	return s, found, again, true
-}
-
 // Count adds to the counters of what could not be carried exactly.
 func (l *Lane) Count(lost, twice, aside int64) {
 	l.mu.Lock()

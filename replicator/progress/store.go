@@ -50,15 +50,11 @@ func Topic(flow string) string { return "kferry." + flow + ".progress" }
 // Open makes the progress topic of flow on the target cl if it is missing;
 // replication 0 leaves the factor to the target.
 func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16) (*Store, error) {
-	s := &Store{cl: cl, topic: Topic(flow), slots: Slots, ends: map[int32]int64{}, claimed: map[lane.ID]Record{}}
-	ts, err := cl.Admin().ListTopics(ctx, s.topic)
-	if err != nil {
-		return nil, kafka.Explain(cl.Alias(), err)
+	s, err := find(ctx, cl, flow)
+	if err != nil || s.slots > 0 {
+		return s, err
 	}
-	if ts.Has(s.topic) && ts[s.topic].Err == nil {
-		s.slots = len(ts[s.topic].Partitions)
-		return s, s.compacted(ctx)
-	}
+	s.slots = Slots
 	if replication == 0 {
 		replication = -1
 	}
@@ -71,6 +67,29 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 		for slot := range int32(Slots) {
 			s.ends[slot] = 0 // nobody had written when it was made
 		}
+	}
+	return s, nil
+}
+
+// Find is Open for those who only look; an error if there is no such topic.
+func Find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
+	s, err := find(ctx, cl, flow)
+	if err == nil && s.slots == 0 {
+		err = fmt.Errorf("%s has no topic %q: no kferry has carried the flow to there, or our user may not see it", cl.Alias(), s.topic)
+	}
+	return s, err
+}
+
+// find returns a store with no slots if there is no topic.
+func find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
+	s := &Store{cl: cl, topic: Topic(flow), ends: map[int32]int64{}, claimed: map[lane.ID]Record{}}
+	ts, err := cl.Admin().ListTopics(ctx, s.topic)
+	if err != nil {
+		return nil, kafka.Explain(cl.Alias(), err)
+	}
+	if ts.Has(s.topic) && ts[s.topic].Err == nil {
+		s.slots = len(ts[s.topic].Partitions)
+		return s, s.compacted(ctx)
 	}
 	return s, nil
 }

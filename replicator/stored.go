@@ -1,0 +1,169 @@
+package replicator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/offsets/mm2"
+	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
+)
+
+// What can be told, and handed over, from what is stored on the target, without a
+// running kferry.
+
+// StoredTranslate looks q up in what flow has stored on the target: one answer
+// for each lane that has the partition. It is as of the last time that kferry
+// stored its maps, at most ten seconds before it ended or now.
+func StoredTranslate(ctx context.Context, target *kafka.Cluster, flow config.Flow, q Lookup) (out []Translation, err error) {
+	s, err := progress.Find(ctx, target, flow.Name)
+	if err != nil {
+		return nil, err
+	}
+	records, err := s.Load(ctx, s.All())
+	if err != nil {
+		return nil, err
+	}
+	for id, r := range records {
+		if q.asks(id, r.TargetTopic) {
+			out = append(out, translation(q, flow.Name, storedMap(r, r.Position), id, r.TargetTopic))
+		}
+	}
+	return out, nil
+}
+
+// Exported is what ExportMM2 has written, or would write.
+type Exported struct {
+	Topic     string // of MirrorMaker 2's positions
+	Connector string
+	Lanes     []ExportedLane // by topic and partition
+	Empty     []lane.ID      // carried up to offset 0: there is no last record to name
+}
+
+// ExportedLane is one position.
+type ExportedLane struct {
+	lane.ID
+	Next int64 // source offset that MirrorMaker 2 goes on with
+}
+
+// mm2OffsetsPartitions is what Connect gives a new topic of positions.
+const mm2OffsetsPartitions = 25
+
+// ExportMM2 writes how far flow is in MirrorMaker 2's form, so that it goes on
+// there. It refuses while one of the two runs, and where kferry was killed and not
+// started since: what is stored is then behind what the target has, and records
+// would be twice. With dry nothing is written.
+func ExportMM2(ctx context.Context, target *kafka.Cluster, flow config.Flow, dry bool) (Exported, error) {
+	e := Exported{Topic: mm2Offsets(flow), Connector: cmp.Or(flow.MM2.Connector, mm2.SourceConnector)}
+	s, err := progress.Find(ctx, target, flow.Name)
+	if err != nil {
+		return e, err
+	}
+	switch n := s.Members(ctx, flow.Name); {
+	case n > 0:
+		return e, fmt.Errorf("flow %q is being carried: group %q has %d members. Stop kferry first, by SIGTERM", flow.Name, progress.GroupName(flow.Name), n)
+	case n < 0:
+		return e, fmt.Errorf("cannot tell whether kferry has stopped: allow our user to Describe the group %q on %s", progress.GroupName(flow.Name), target.Alias())
+	}
+	if err := mm2Gone(ctx, target, mm2Workers(flow)); err != nil {
+		return e, err
+	}
+	records, err := s.Load(ctx, s.All())
+	if err == nil {
+		err = clean(ctx, target, records)
+	}
+	if err != nil {
+		return e, err
+	}
+	for id, r := range records {
+		if r.Position.Source == 0 {
+			e.Empty = append(e.Empty, id)
+			continue
+		}
+		e.Lanes = append(e.Lanes, ExportedLane{id, int64(r.Position.Source)})
+	}
+	byName := func(a, b lane.ID) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	}
+	slices.SortFunc(e.Empty, byName)
+	slices.SortFunc(e.Lanes, func(a, b ExportedLane) int { return byName(a.ID, b.ID) })
+	if dry || len(e.Lanes) == 0 {
+		return e, nil
+	}
+	return e, e.write(ctx, target, flow)
+}
+
+// clean checks that what is stored is all that the target has.
+func clean(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progress.Record) error {
+	set := kadm.TopicsSet{}
+	for id, r := range records {
+		set.Add(r.TargetTopic, id.Partition)
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	described, err := target.Admin().DescribeProducers(ctx, set)
+	if err != nil {
+		return kafka.Explain(target.Alias(), err)
+	}
+	for id, r := range records {
+		p := described[r.TargetTopic].Partitions[id.Partition].ActiveProducers
+		ours, ok := p[r.Position.Producer]
+		if ok && ours.ProducerEpoch == r.Position.Epoch && ours.LastSequence >= 0 && lane.Advance(ours.LastSequence, 1) != r.Position.Sequence {
+			return fmt.Errorf("topic %q partition %d: the target has records that are not in stored progress, for kferry did not end by itself: start it, and stop it by SIGTERM",
+				id.Topic, id.Partition)
+		}
+	}
+	return nil
+}
+
+func (e Exported) write(ctx context.Context, target *kafka.Cluster, flow config.Flow) error {
+	n, err := e.partitions(ctx, target, flow.ReplicationFactor)
+	if err != nil {
+		return err
+	}
+	out := make([]*kgo.Record, 0, len(e.Lanes))
+	for _, l := range e.Lanes {
+		key, err := mm2.SourceKey{Connector: e.Connector, Cluster: flow.Source, Topic: l.Topic, Partition: l.Partition}.Encode()
+		if err != nil {
+			return err
+		}
+		value, err := mm2.EncodePosition(offsets.Source(l.Next))
+		if err != nil {
+			return err
+		}
+		out = append(out, &kgo.Record{Topic: e.Topic, Partition: mm2.Partition(key, n), Key: key, Value: value})
+	}
+	if err := target.Client().ProduceSync(ctx, out...).FirstErr(); err != nil {
+		return fmt.Errorf("cannot write to topic %q: %w", e.Topic, kafka.Explain(target.Alias(), err))
+	}
+	return nil
+}
+
+// partitions is how many the topic of positions has; it is made if it is missing.
+func (e Exported) partitions(ctx context.Context, target *kafka.Cluster, replication int16) (int32, error) {
+	_, err := target.Admin().CreateTopic(ctx, mm2OffsetsPartitions, cmp.Or(replication, -1),
+		map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, e.Topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		return 0, fmt.Errorf("cannot make topic %q: %w", e.Topic, kafka.Explain(target.Alias(), err))
+	}
+	ts, err := target.Admin().ListTopics(ctx, e.Topic)
+	if err == nil {
+		err = ts[e.Topic].Err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("topic %q: %w", e.Topic, kafka.Explain(target.Alias(), err))
+	}
+	return int32(len(ts[e.Topic].Partitions)), nil
+}
