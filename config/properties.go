@@ -17,8 +17,8 @@ type entry struct {
 // a comment has a line of its own, the separator is = or : or blanks, a \ at the
 // end of a line joins it with the next, \uXXXX is a UTF-16 unit and bytes are
 // ISO-8859-1. Entries are in the order of the file, doubles included. An error
-// names what is wrong on the line. An entry without key and value, which Java
-// makes of a \ at the very end, is left out.
+// names what is wrong on the line. Entries of the empty key, which Java
+// makes of a stray = or \, are left out.
 func readProperties(content []byte) (entries []entry, line int, err error) {
 	s := &propertyScanner{rest: content, line: 1}
 	for {
@@ -34,7 +34,7 @@ func readProperties(content []byte) (entries []entry, line int, err error) {
 		if err != nil {
 			return nil, at, err
 		}
-		if p.key != "" || p.value != "" {
+		if p.key != "" {
 			entries = append(entries, p)
 		}
 	}

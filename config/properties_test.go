@@ -32,9 +32,7 @@ func TestPropertiesAsInJava(t *testing.T) {
 			t.Errorf("%q: got %v, Java got %q", c.File, err, c.Entries)
 			continue
 		}
-		if c.Entries[""] == "" {
-			delete(c.Entries, "") // left out on purpose
-		}
+		delete(c.Entries, "") // left out on purpose
 		got := map[string]string{}
 		for _, p := range entries {
 			got[p.key] = p.value
