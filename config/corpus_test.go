@@ -12,7 +12,7 @@ import (
 // expected of it, one each, in their order and no others. All values that are
 // meant to be secret in these files contain hunter2.
 func TestBadFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.bad.yml")
+	files, err := filepath.Glob("testdata/*.bad.*")
 	if err != nil || len(files) < 30 {
 		t.Fatalf("%d files found, %v", len(files), err)
 	}
@@ -62,12 +62,12 @@ func expected(content string) []string {
 }
 
 func TestGoodFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.good.yml")
+	files, err := filepath.Glob("testdata/*.good.*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files found, %v", len(files), err)
 	}
 	for _, file := range files {
-		if _, err := Load(file, LoadOptions{}); err != nil {
+		if _, err := Load(file, LoadOptions{Environ: []string{"A_PASSWORD=hunter2"}}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -68,6 +68,7 @@ func shorten(s string) string {
 type origin struct {
 	file string
 	line int
+	key  string // as the file has it, where that is no key path
 }
 
 // A report collects problems and knows where each key was set.
@@ -91,9 +92,9 @@ func (r *report) add(p keyPath, value, problem string, args ...any) {
 	if len(args) > 0 {
 		problem = fmt.Sprintf(problem, args...)
 	}
-	from := r.from(p)
+	from, below := r.from(p)
 	r.failed[p.String()] = true
-	r.errs = append(r.errs, Error{File: from.file, Line: from.line, Key: p.String(), Value: value, Problem: problem})
+	r.errs = append(r.errs, Error{File: from.file, Line: from.line, Key: from.name(p, below), Value: value, Problem: problem})
 }
 
 // require tells that a key is missing, unless what was given there or around it
@@ -109,14 +110,23 @@ func (r *report) require(p keyPath, problem string, args ...any) {
 	}
 }
 
-// from is the origin of the value at p, or of the nearest thing around it.
-func (r *report) from(p keyPath) origin {
-	for ; len(p) > 0; p = p[:len(p)-1] {
-		if o, ok := r.origins[p.String()]; ok {
-			return o
+// from is the origin of the value at p, or of the nearest thing around it, and
+// the number of segments of p below that.
+func (r *report) from(p keyPath) (o origin, below int) {
+	for n := len(p); n > 0; n-- {
+		if o, ok := r.origins[p[:n].String()]; ok {
+			return o, len(p) - n
 		}
 	}
-	return origin{file: r.file}
+	return origin{file: r.file}, len(p)
+}
+
+// name is how the file calls the value at p, which is that many segments below o.
+func (o origin) name(p keyPath, below int) string {
+	if o.key == "" {
+		return p.String()
+	}
+	return append(keyPath{o.key}, p[len(p)-below:]...).String()
 }
 
 // isSet reports whether some layer above the defaults gave the key.

@@ -76,7 +76,7 @@ func (l *layers) convert(n *yaml.Node, t reflect.Type, at keyPath) (any, bool) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	l.origins[at.String()] = origin{l.file, n.Line}
+	l.origins[at.String()] = origin{file: l.file, line: n.Line}
 	want := shapeOf(t)
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
@@ -167,13 +167,13 @@ func (l *layers) mapping(n *yaml.Node, t reflect.Type, at keyPath) map[string]an
 		} else if f, ok := fieldOf(t, kv.key); ok {
 			next = f.typ
 		} else {
-			l.origins[p.String()] = origin{l.file, kv.line}
+			l.origins[p.String()] = origin{file: l.file, line: kv.line}
 			l.add(p, "", "is not a known key: %s", otherKeys(kv.key, t))
 			continue
 		}
 		if v, ok := l.convert(kv.value, next, p); ok {
 			out[kv.key] = v
-			l.origins[p.String()] = origin{l.file, kv.line}
+			l.origins[p.String()] = origin{file: l.file, line: kv.line}
 		}
 	}
 	return out

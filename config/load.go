@@ -17,7 +17,9 @@ const maxFile = 1 << 20
 const delimiter = "\x00"
 
 // Load reads the file at path, then the environment, then the overrides, and
-// checks the result. An error is of type Errors and has every problem found.
+// checks the result. A file whose name ends in .properties is one for a dedicated
+// MirrorMaker 2, and Config.Notes tells what became of its keys. An error is of
+// type Errors and has every problem found.
 func Load(path string, o LoadOptions) (*Config, error) {
 	b, err := readAll(path)
 	if err != nil {
@@ -29,7 +31,11 @@ func Load(path string, o LoadOptions) (*Config, error) {
 // parse is Load for content that is in memory; path says where it would be.
 func parse(path string, content []byte, o LoadOptions) (*Config, error) {
 	l := &layers{report: newReport(path), environ: environment(o.Environ)}
-	file, ok := l.readFile(content)
+	read := l.readFile
+	if isProperties(path) {
+		read = newMM2Reader(l).read
+	}
+	file, ok := read(content)
 	if !ok {
 		return nil, l.err()
 	}
@@ -38,7 +44,7 @@ func parse(path string, content []byte, o LoadOptions) (*Config, error) {
 	l.merge(ko, file)
 	l.merge(ko, l.readEnvironment(file))
 	l.merge(ko, l.readOverrides(file, o.Overrides))
-	cfg := &Config{}
+	cfg := &Config{Notes: l.notes}
 	l.decode(ko.Raw(), reflect.ValueOf(cfg).Elem(), nil)
 	validate(l.report, cfg, path)
 	if err := l.err(); err != nil {
@@ -52,7 +58,8 @@ func parse(path string, content []byte, o LoadOptions) (*Config, error) {
 type layers struct {
 	*report
 	environ map[string]string
-	nodes   int // YAML nodes visited, aliases as often as they are used
+	nodes   int    // YAML nodes visited, aliases as often as they are used
+	notes   []Note // of a file for MirrorMaker 2
 }
 
 func (l *layers) merge(ko *koanf.Koanf, tree map[string]any) {
