@@ -67,7 +67,7 @@ func TestGoodFiles(t *testing.T) {
 		t.Fatalf("%d files found, %v", len(files), err)
 	}
 	for _, file := range files {
-		if _, err := Load(file, LoadOptions{Environ: []string{"A_PASSWORD=hunter2"}}); err != nil {
+		if _, err := Load(file, LoadOptions{Environ: mm2Environ}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -38,8 +38,7 @@ const (
 	onceText   = "every record is written exactly once, always"
 	noMetrics  = "/metrics has them for Prometheus (http.listen)"
 	noLogin    = "PLAIN and SCRAM with username and password are what kferry can do"
-	noWay      = "kferry reaches a cluster in one way from everywhere: write it as ALIAS.key"
-	tooFar     = "of one client alone is not available: write it as ALIAS.key without it, for all that kferry does on the cluster"
+	oneWay     = "kferry reaches a cluster in one way from everywhere: write it as ALIAS.key, without the name of a client"
 )
 
 // mm2Keys is by name, except that a longer one with * comes before a shorter one.
@@ -130,8 +129,8 @@ var mm2Keys = []mm2Key{
 	{"consumer.poll.timeout.ms", connector, Replaced, ownClients, ""},
 	{"source.cluster.alias", connector, refused, "is not available: an alias is what clusters has", ""},
 	{"target.cluster.alias", connector, refused, "is not available: an alias is what clusters has", ""},
-	{"source.cluster.*", atFlow, refused, "is not available: " + noWay, ""},
-	{"target.cluster.*", atFlow, refused, "is not available: " + noWay, ""},
+	{"source.cluster.*", atFlow, refused, "is not available: " + oneWay, ""},
+	{"target.cluster.*", atFlow, refused, "is not available: " + oneWay, ""},
 	{"source.consumer.auto.offset.reset", atFlow, Used, "", ""},
 	{"source.*", atFlow, Replaced, ownClients, ""},
 	{"target.*", atFlow, Replaced, ownClients, ""},
@@ -243,15 +242,15 @@ func (m *mm2Reader) settleUnused(e *mm2Entry) {
 	case rest == "enabled" && place == atTop:
 		m.wrong(e, "is not available at the top, where MirrorMaker 2 takes it for every two clusters whose heartbeats are on: write SOURCE->TARGET.enabled for each flow")
 	case key.read&place == 0:
-		m.note(e, Ignored, "it is not read here: write it as "+key.places(rest))
+		m.note(e, Ignored, "MirrorMaker 2 does not read it here: write it as "+key.places(rest))
 	case m.hasPlain(e, key):
 		m.note(e, Used, "as kferry always does")
 	case isConnection(rest):
-		m.note(e, Unavailable, tooFar)
+		m.note(e, Unavailable, oneWay)
 	case key.fate == refused:
 		m.wrong(e, "%s", key.text)
 	case key.fate == Used:
-		m.note(e, Ignored, "it has no effect: a more special key is there, or what it is for is off")
+		m.note(e, Ignored, "another key wins over it, or what it is for is off")
 	default:
 		m.note(e, key.fate, key.text)
 	}

@@ -14,7 +14,7 @@ type Config struct {
 	Log          Log                `koanf:"log"`
 	InstanceID   string             `koanf:"instance_id"`                                     // of this replica, for static membership; "" = dynamic
 	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
-	Notes        []Note           `koanf:"-"`                                                 // by line; of a file for MirrorMaker 2
+	Notes        []Note             `koanf:"-"`                                               // by line; of a file for MirrorMaker 2
 }
 
 // HTTP is the listener of /metrics, /healthz, /readyz and /api.
@@ -82,7 +82,7 @@ type Flow struct {
 	Groups            []string      `koanf:"groups"`                                           // consumer groups to follow; as Topics; none = none
 	GroupsExclude     []string      `koanf:"groups_exclude"`                                   // not set = DefaultGroupsExclude
 	GroupNames        []string      `koanf:"group_names"`                                      // source=target; see TargetGroup
-	SyncGroupOffsets  bool          `koanf:"sync_group_offsets" default:"true"` // commit on the target; false = checkpoints alone
+	SyncGroupOffsets  bool          `koanf:"sync_group_offsets" default:"true"`                // commit on the target; false = checkpoints alone
 	GroupsInterval    time.Duration `koanf:"groups_interval" default:"5s" limits:"100ms..24h"`
 	OffsetSyncs       OffsetSyncs   `koanf:"offset_syncs"`
 	Checkpoints       Checkpoints   `koanf:"checkpoints"`

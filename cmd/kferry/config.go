@@ -34,9 +34,12 @@ path in upper case, with _ for every other character:
 
 Lists are separated by commas. A KFERRY_ variable that sets nothing is an error,
 but for KFERRY_REQUIRE_KAFKA, KFERRY_KAFKA_CACHE,
-KFERRY_TEST_... and those that Kubernetes sets for services.`,
+KFERRY_TEST_... and those that Kubernetes sets for services.
+
+A file whose name ends in .properties is one for a dedicated MirrorMaker 2, read
+by its rules; docs/from-mm2.md tells what its keys come to.`,
 	}
-	cmd.AddCommand(newConfigCheckCommand(), newConfigShowCommand())
+	cmd.AddCommand(newConfigCheckCommand(), newConfigShowCommand(), newConfigConvertCommand())
 	return cmd
 }
 
@@ -47,11 +50,13 @@ func newConfigCheckCommand() *cobra.Command {
 		Short: "Tell everything that is wrong with a configuration",
 		Long: `Tell everything that is wrong with a configuration, all at once, or list its
 clusters and flows. Without FILE it checks the one that -c names. The files it
-names (certificates, passwords) are read; no cluster is asked.
+names (certificates, passwords) are read; no cluster is asked. For an
+mm2.properties it also lists the keys that are not simply used.
 
 Exit codes: 0 valid; 2 wrong use; 3 configuration invalid.`,
 		Example: `  kferry config check -c kferry.yaml
-  kferry config check staging.yaml production.yaml`,
+  kferry config check staging.yaml production.yaml
+  kferry config check mm2.properties`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) == 0 {
 				files = []string{o.path}
@@ -80,7 +85,7 @@ func runConfigCheck(w io.Writer, files []string, o config.LoadOptions) error {
 	return errors.Join(failed...)
 }
 
-// configSummary has a line for the file and one for each cluster and flow.
+// configSummary has a line for the file and one for each cluster, flow and note.
 func configSummary(file string, c *config.Config) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: ok, %s, %s\n", file, plural(len(c.Clusters), "cluster"), plural(len(c.Flows), "flow"))
@@ -91,6 +96,11 @@ func configSummary(file string, c *config.Config) string {
 	for _, f := range c.Flows {
 		fmt.Fprintf(&b, "  flow %s: %s -> %s, topics %s%s, policy %s, start %s\n", f.Name, f.Source, f.Target,
 			strings.Join(f.Topics, " "), exceptFor(f.TopicsExclude), f.Policy, f.Start)
+	}
+	for _, n := range c.Notes {
+		if n.Fate != config.Used {
+			fmt.Fprintf(&b, "  %s\n", n)
+		}
 	}
 	return b.String()
 }
@@ -130,16 +140,16 @@ func security(c config.Cluster) string {
 func newConfigShowCommand() *cobra.Command {
 	var o configOptions
 	cmd := &cobra.Command{
-		Use:   "show",
+		Use:   "show [FILE]",
 		Short: "Print the configuration in force, secrets redacted",
 		Long: `Print the configuration in force as YAML: defaults, file, environment and flags
 put together. Passwords are shown as [redacted], wherever they came from.
 
 Exit codes: 0; 2 wrong use; 3 configuration invalid.`,
 		Example: "  KFERRY_LOG_LEVEL=debug kferry config show -c kferry.yaml",
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runConfigShow(cmd.OutOrStdout(), o.path, loadOptions(cmd))
+		Args:    configArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runConfigShow(cmd.OutOrStdout(), configFile(args, o.path), loadOptions(cmd))
 		},
 	}
 	configFlag(cmd, &o.path)
@@ -157,4 +167,29 @@ func runConfigShow(w io.Writer, file string, o config.LoadOptions) error {
 	}
 	_, err = w.Write(text)
 	return err
+}
+
+func newConfigConvertCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "convert FILE",
+		Short: "Print the configuration of a MirrorMaker 2 as one of kferry",
+		Long: `Print an mm2.properties, the file of a dedicated MirrorMaker 2, as YAML that means
+the same to kferry. Comments at its top tell the keys that are not simply used.
+
+No secret is printed. A password that a config provider gave stays a ${NAME} or
+a password_file; for one that was in the file a variable is put, to be set before
+the YAML is used. Put the YAML into the same folder: file names are relative to it.
+
+Exit codes: 0; 2 wrong use; 3 configuration invalid.`,
+		Example: "  kferry config convert mm2.properties > kferry.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := config.Convert(args[0], loadOptions(cmd))
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
 }

@@ -24,6 +24,15 @@ flows:
   - { source: old, target: new, topics: ["pizza-.*", clicks], topics_exclude: ["pizza-test"], start: 2026-01-31 }
 `
 
+const mm2Properties = `clusters = old, new
+bootstrap.servers = old-1.example:9092
+old->new.enabled = true
+old.security.protocol = SASL_PLAINTEXT
+old.sasl.mechanism = PLAIN
+old.sasl.jaas.config = org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="hunter2";
+tasks.max = 3
+`
+
 func writeConfig(t *testing.T, content string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kferry.yaml")
@@ -51,6 +60,7 @@ func TestConfigCheck(t *testing.T) {
 
 func TestConfigCommands(t *testing.T) {
 	good, bad := writeConfig(t, twoFlows), writeConfig(t, "htp: 1\nlog: { level: loud }\n")
+	mm2 := file(t, "mm2.properties", mm2Properties)
 	environ := []string{"OLD_PASSWORD=hunter2"}
 	for _, c := range []struct {
 		args     []string
@@ -63,7 +73,14 @@ func TestConfigCommands(t *testing.T) {
 		{[]string{"check", "-c", good + ".none"}, 3, nil, []string{"cannot be read: no such file"}},
 		{[]string{"show", "-c", good, "--log-level", "debug"}, 0, []string{"password: '[redacted]'", "level: debug", "listen: 127.0.0.1:9464", "old-1.example:9094"}, nil},
 		{[]string{"show", "-c", bad}, 3, nil, []string{"htp: is not a known key"}},
-		{[]string{"show", "extra"}, 2, nil, []string{"takes no arguments"}},
+		{[]string{"show", good}, 0, []string{"password: '[redacted]'"}, nil},
+		{[]string{"show", good, bad}, 2, nil, []string{"takes one configuration file"}},
+		{[]string{"show", "-c", good, bad}, 2, nil, []string{"keep one"}},
+		{[]string{"check", mm2}, 0, []string{mm2 + ": ok, 2 clusters, 1 flow", "flow old-new: old -> new, topics .* except", "line 7: tasks.max: not needed: "}, nil},
+		{[]string{"show", "-c", mm2}, 0, []string{"policy: default", "password: '[redacted]'"}, nil},
+		{[]string{"convert", mm2}, 0, []string{"#   line 7: tasks.max: not needed: ", "takeover: mm2", "password: ${CLUSTERS_OLD_PASSWORD} # "}, nil},
+		{[]string{"convert", good}, 3, nil, []string{"must end in .properties"}},
+		{[]string{"convert"}, 2, nil, []string{"accepts 1 arg"}},
 		{[]string{"check", "--colour"}, 2, nil, []string{"unknown flag"}},
 		{[]string{"frobnicate"}, 2, nil, []string{"unknown command"}},
 	} {

@@ -168,9 +168,28 @@ func loadOptions(cmd *cobra.Command) config.LoadOptions {
 func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVarP(path, "config", "c", "kferry.yaml", "configuration `file`")
 	// It fails for a flag that does not exist only.
-	if err := cmd.MarkFlagFilename("config", "yaml", "yml"); err != nil {
+	if err := cmd.MarkFlagFilename("config", "yaml", "yml", "properties"); err != nil {
 		panic(err)
 	}
+}
+
+// configArgument allows the configuration file as the one argument, in the place of the flag.
+func configArgument(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) > 1:
+		return fmt.Errorf("%q takes one configuration file, but was given %q too", cmd.CommandPath(), args[1])
+	case len(args) == 1 && cmd.Flags().Changed("config"):
+		return fmt.Errorf("%q and the flag -c both name a configuration file: keep one", args[0])
+	}
+	return nil
+}
+
+// configFile is the file that the argument names, or else the flag.
+func configFile(args []string, flag string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return flag
 }
 
 // lookup finds a variable in an environment.

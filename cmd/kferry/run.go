@@ -23,7 +23,7 @@ type runOptions struct {
 func newRunCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run",
+		Use:   "run [FILE]",
 		Short: "Carry the flows of a configuration until stopped",
 		Long: `Carry the flows of a configuration: what is there, then what comes, with new
 topics and partitions as they appear, until SIGINT or SIGTERM.
@@ -40,7 +40,9 @@ The shortest configuration names two clusters and one flow:
   flows:
     - { source: old, target: new, topics: ["pizza-.*"] }
 
-"kferry config check" reads a configuration without connecting.
+"kferry config check" reads a configuration without connecting. A FILE whose name
+ends in .properties is one for a dedicated MirrorMaker 2: it is run as it is, and
+what its keys come to is logged once; docs/from-mm2.md has the table.
 
 While it runs, http.listen (127.0.0.1:9464) serves /metrics for Prometheus, and
 /healthz and /readyz for probes; "kferry lanes" asks it, too. Progress is kept on
@@ -56,10 +58,11 @@ invalid; 4 a cluster refuses for good, such as a wrong password; 5 stopped by
 force. "kferry help exit-codes" tells more.`,
 		Example: `  kferry run -c kferry.yaml
   OLD_PASSWORD=... kferry run -c kferry.yaml --log-level debug
-  KFERRY_HTTP_LISTEN=:9464 kferry run`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(o.config, loadOptions(cmd))
+  KFERRY_HTTP_LISTEN=:9464 kferry run
+  kferry run mm2.properties`,
+		Args: configArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := config.Load(configFile(args, o.config), loadOptions(cmd))
 			if err != nil {
 				return err
 			}
@@ -81,6 +84,7 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if err != nil {
 		return err
 	}
+	logNotes(log, cfg.Notes)
 	if _, set := lookup(p.environ, "GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(memoryLimit(cfg.MemoryBudget))
 	}
@@ -100,6 +104,20 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	}
 	log.Info("kferry starts", "version", buildVersion().version, "flows", len(cfg.Flows), "memory_budget", cfg.MemoryBudget.String())
 	return serve(ctx, d, srv, o.drainTimeout, log)
+}
+
+// logNotes tells what became of the keys of a file for MirrorMaker 2.
+func logNotes(log *slog.Logger, notes []config.Note) {
+	for _, n := range notes {
+		level := slog.LevelInfo
+		switch {
+		case n.Fate == config.Used:
+			level = slog.LevelDebug
+		case n.Warns():
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, "configuration of MirrorMaker 2", "key", n.Key, "line", n.Line, "fate", string(n.Fate), "text", n.Text)
+	}
 }
 
 // memoryLimit is what the garbage collector aims to stay below. Without one it lets the heap grow to twice of what
