@@ -11,6 +11,10 @@
 // Such names are looked up among those of all keys that the file's clusters and
 // flows have, never taken apart, so underscores and dashes do no harm.
 //
+// A file whose name ends in .properties is one for a dedicated MirrorMaker 2. It
+// becomes the same tree of text by MirrorMaker 2's rules (mm2.go), and all that
+// follows is the same; a note tells what became of each of its keys.
+//
 // Words: an alias is the key of a cluster; a key path names a place, as in
 // clusters.aiven.sasl.mechanism or flows[0].topics[1]; a pattern is a topic name
 // or a regular expression.

@@ -100,7 +100,7 @@ func TestMM2Sample(t *testing.T) {
 	f.MM2.Connector = ""
 	want := Flow{
 		Name: "old-dc-new_dc", Source: "old-dc", Target: "new_dc", Policy: "identity", Separator: ".", OnRefused: "stop",
-		Topics: []string{"pizza-.*", `clicks\.(eu|us)`, "${NOT}"}, TopicsExclude: []string{".*-tmp"}, Start: Start{Kind: StartLatest},
+		Topics: []string{"pizza-.*", `clicks\.(eu|us)`, "${NOT}"}, TopicsExclude: []string{".*-tmp", "heartbeats"}, Start: Start{Kind: StartLatest},
 		RefreshInterval: 600e9, ConfigExclude: []string{"follower.replication.throttled.replicas", "leader.replication.throttled.replicas", "retention.ms"},
 		Groups: []string{"pizza.*"}, GroupsExclude: []string{}, SyncGroupOffsets: true, GroupsInterval: 10e9, StartOffsets: StartOffsets{},
 		OffsetSyncs: OffsetSyncs{"source"}, Checkpoints: Checkpoints{true}, Heartbeats: Heartbeats{false, 5e9}, Takeover: "mm2",
@@ -331,6 +331,28 @@ func TestAutoOffsetReset(t *testing.T) {
 	} {
 		if got := loadMM2(t, append(c.lines, "A->B.enabled = true")...).Flows[0].Start.Kind; got != c.want {
 			t.Errorf("%q: got %v, want %v", c.lines, got, c.want)
+		}
+	}
+}
+
+// MirrorMaker 2 cuts at every comma and joins with |.
+func TestMM2Patterns(t *testing.T) {
+	for given, want := range map[string][]string{
+		"a , b":             {"a", "b"},
+		"":                  {},
+		"(a,b)c, d":         {"(a|b)c", "d"},
+		"[a,b]c,((x,y),z)":  {"[a|b]c", "((x|y)|z)"},
+		`\\(a, \\[b, [(],c`: {`\(a`, `\[b`, "[(]", "c"},
+		"x{3}, y{2}z":       {"x{3}", "y{2}z"},
+	} {
+		c, err := parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{})
+		if err != nil || !slices.Equal(c.Flows[0].TopicsExclude, want) {
+			t.Errorf("%q: got %v, want %q", given, c, want)
+		}
+	}
+	for _, given := range []string{"x{1,3}", "(x{1,},y)", "x{,3}"} {
+		if _, err := parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "has a comma within { }") {
+			t.Errorf("%q: got %v", given, err)
 		}
 	}
 }

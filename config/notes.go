@@ -12,12 +12,12 @@ type Fate string
 
 // The fates.
 const (
-	Used        Fate = "used"          // the note names the keys of ours that it sets
-	Assumed     Fate = "not given"     // the key is not in the file, and what that leads to is worth knowing
-	Replaced    Fate = "not needed"    // kferry does it otherwise, or always
-	Ignored     Fate = "no effect"     // MirrorMaker 2 ignores it without a word, and so does kferry
-	Unavailable Fate = "not available" // it has an effect there that it does not have here
-	Unknown     Fate = "unknown"       // neither MirrorMaker 2 nor Connect has it
+	Used        Fate = "used"                // the note names the keys of ours that it sets
+	Assumed     Fate = "not given"           // the key is not in the file, and what that leads to is worth knowing
+	Replaced    Fate = "otherwise in kferry" // kferry does it otherwise, or always
+	Ignored     Fate = "no effect"           // MirrorMaker 2 ignores it without a word, and so does kferry
+	Unavailable Fate = "not available"       // it has an effect there that it does not have here
+	Unknown     Fate = "unknown"             // neither MirrorMaker 2 nor Connect has it
 )
 
 // Note says what became of one key of a file for MirrorMaker 2. It never has a value that may be secret.

@@ -81,7 +81,7 @@ func TestCommandLines(t *testing.T) {
 		{"sail", 2, "", `unknown command "sail"`},
 		{"help sail", 2, "", `"sail"`},
 		{"config sail", 2, "", `unknown command "sail" for "kferry config"`},
-		{"run now", 2, "", "takes no arguments"},
+		{"run one.yaml two.yaml", 2, "", "takes one configuration file"},
 		{"version now", 2, "", "takes no arguments"},
 		{"run --fast", 2, "", "unknown flag: --fast"},
 		{"run --drain-timeout soon", 2, "", "--drain-timeout"},

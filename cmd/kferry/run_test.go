@@ -141,6 +141,32 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+// A file for MirrorMaker 2 is run as it is; what its keys come to is logged, once and by weight.
+func TestRunMM2(t *testing.T) {
+	f := newFake()
+	p, stderr := fakeProcess(f)
+	p.environ = append(p.environ, "KFERRY_HTTP_LISTEN=off")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	end := make(chan int, 1)
+	go func() {
+		end <- p.execute(ctx, []string{"run", file(t, "mm2.properties", mm2Properties+"producer.acks = 1\n"), "--log-format", "text"})
+	}()
+	<-f.running
+	cancel()
+	if code := <-end; code != 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{`level=INFO .*key=tasks.max line=7 fate="otherwise in kferry"`, `level=WARN .*key=producer.acks line=8 fate="no effect"`} {
+		if n := len(regexp.MustCompile(want).FindAllString(stderr.String(), -1)); n != 1 {
+			t.Errorf("%s is there %d times in\n%s", want, n, stderr)
+		}
+	}
+	if strings.Contains(stderr.String(), "hunter2") || strings.Contains(stderr.String(), "fate=used") {
+		t.Errorf("shows too much: %s", stderr)
+	}
+}
+
 func TestDrainDeadline(t *testing.T) {
 	f := newFake()
 	f.release = make(chan struct{})
