@@ -1,7 +1,11 @@
 package config
 
 import (
+	"bufio"
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -394,5 +398,74 @@ func TestJAAS(t *testing.T) {
 		if got != want && (problem == "" || !strings.Contains(problem, want)) {
 			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+// TestMM2Layers: testdata/java/MirrorLayers.java made the golden file with MirrorMaker 2's own driver.
+func TestMM2Layers(t *testing.T) {
+	f, err := os.Open("testdata/mm2-layers.golden.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	n := 0
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var c struct {
+			File  map[string]string
+			Flows []map[string]string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Flows) == 0 {
+			continue // an error here
+		}
+		var file strings.Builder
+		for key, value := range c.File {
+			file.WriteString(key + "=" + value + "\n")
+		}
+		cfg, err := parse("x.properties", []byte(file.String()), LoadOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", &file, err)
+			continue
+		}
+		if len(cfg.Flows) != len(c.Flows) {
+			t.Errorf("%s: got %s, want %v", &file, flowNames(cfg), c.Flows)
+		}
+		for _, want := range c.Flows {
+			n++
+			for key, got := range effective(cfg, want["flow"]) {
+				if !strings.EqualFold(got, cmp.Or(want[key], mm2Default[key])) {
+					t.Errorf("%s: %s %s: got %q, want %q", &file, want["flow"], key, got, want[key])
+				}
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d flows", n)
+	}
+}
+
+// mm2Default is what kferry has where MirrorMaker 2's driver says nothing.
+var mm2Default = map[string]string{
+	"topics": ".*", "groups": ".*", "replication.factor": "0", "replication.policy.separator": ".", "refresh.topics.interval.seconds": "5",
+	"sync.topic.configs.enabled": "true", "sync.group.offsets.enabled": "false", "source security.protocol": "PLAINTEXT", "target security.protocol": "PLAINTEXT",
+}
+
+// effective gives a flow in the words of MirrorMaker 2.
+func effective(c *Config, name string) map[string]string {
+	i := slices.IndexFunc(c.Flows, func(f Flow) bool { return f.Source+"->"+f.Target == name })
+	if i < 0 {
+		return map[string]string{"flow": "none"}
+	}
+	f := c.Flows[i]
+	protocol := map[bool]string{false: "PLAINTEXT", true: "ssl"}
+	return map[string]string{
+		"topics": strings.Join(f.Topics, ","), "groups": strings.Join(f.Groups, ","), "replication.factor": fmt.Sprint(f.ReplicationFactor),
+		"replication.policy.separator": f.Separator, "refresh.topics.interval.seconds": fmt.Sprint(f.RefreshInterval.Seconds()),
+		"sync.topic.configs.enabled": fmt.Sprint(f.SyncTopicConfigs), "sync.group.offsets.enabled": fmt.Sprint(f.SyncGroupOffsets),
+		"reset": f.Start.String(), "source bootstrap.servers": c.Clusters[f.Source].BootstrapServers[0], "target bootstrap.servers": c.Clusters[f.Target].BootstrapServers[0],
+		"source security.protocol": protocol[c.Clusters[f.Source].TLS.Enabled], "target security.protocol": protocol[c.Clusters[f.Target].TLS.Enabled],
+		"offset.storage.topic": cmp.Or(f.MM2.OffsetsTopic, "mm2-offsets."+f.Source+".internal"), "group.id": cmp.Or(f.MM2.Group, f.Source+"-mm2"),
 	}
 }
