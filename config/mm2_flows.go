@@ -143,14 +143,7 @@ func (m *mm2Reader) readTopics(f mm2Flow) {
 		m.assume("topics", "all topics are copied, as MirrorMaker 2 does")
 	}
 	m.setOr(e, f.at.child("topics"), mm2All)
-	exclude := f.at.child("topics_exclude")
-	m.setOr(m.ofOld(f, "topics.exclude", "topics.blacklist"), exclude, mm2TopicsExclude)
-	if of := branch(branch(m.tree, "flows"), f.at[1]); of["policy"] == "identity" {
-		// There MirrorMaker 2 writes A.heartbeats, and heartbeats of the target are another topic.
-		list, _ := of["topics_exclude"].([]string)
-		put(m.tree, exclude, append(slices.Clone(list), "heartbeats"))
-		m.assume("heartbeats.replication.enabled", "a topic heartbeats is not copied with IdentityReplicationPolicy, for the target has one of its own")
-	}
+	m.setOr(m.ofOld(f, "topics.exclude", "topics.blacklist"), f.at.child("topics_exclude"), mm2TopicsExclude)
 }
 
 func (m *mm2Reader) readSettings(f mm2Flow) {

@@ -103,7 +103,7 @@ var mm2Keys = []mm2Key{
 	{"offset-syncs.topic.replication.factor", connector, Replaced, noTopic, ""},
 	{"checkpoints.topic.replication.factor", connector, Replaced, noTopic, ""},
 	{"heartbeats.topic.replication.factor", connector, Replaced, noTopic, ""},
-	{"heartbeats.replication.enabled", connector, Unavailable, "a heartbeats topic is copied as any other: if topics matches it", ""},
+	{"heartbeats.replication.enabled", connector, Replaced, "heartbeats topics of the source are copied by flows that write heartbeats", "true"},
 	{"offset.lag.max", connector, Replaced, "offsets are translated exactly, however far a group is behind", ""},
 	{"topic.filter.class", connector, refused, "is Java code, which kferry cannot run: list what it lets pass in topics and topics.exclude", "DefaultTopicFilter"},
 	{"group.filter.class", connector, refused, "is Java code, which kferry cannot run: list what it lets pass in groups and groups.exclude", "DefaultGroupFilter"},

@@ -104,7 +104,7 @@ func TestMM2Sample(t *testing.T) {
 	f.MM2.Connector = ""
 	want := Flow{
 		Name: "old-dc-new_dc", Source: "old-dc", Target: "new_dc", Policy: "identity", Separator: ".", OnRefused: "stop",
-		Topics: []string{"pizza-.*", `clicks\.(eu|us)`, "${NOT}"}, TopicsExclude: []string{".*-tmp", "heartbeats"}, Start: Start{Kind: StartLatest},
+		Topics: []string{"pizza-.*", `clicks\.(eu|us)`, "${NOT}"}, TopicsExclude: []string{".*-tmp"}, Start: Start{Kind: StartLatest},
 		RefreshInterval: 600e9, ConfigExclude: []string{"follower.replication.throttled.replicas", "leader.replication.throttled.replicas", "retention.ms"},
 		Groups: []string{"pizza.*"}, GroupsExclude: []string{}, SyncGroupOffsets: true, GroupsInterval: 10e9, StartOffsets: StartOffsets{},
 		OffsetSyncs: OffsetSyncs{"source"}, Checkpoints: Checkpoints{true}, Heartbeats: Heartbeats{false, 5e9}, Takeover: "mm2",
