@@ -22,7 +22,7 @@ var Verdicts = func() (names []string) {
 // unsynced are the verdicts of a group that is somewhere on the source and that
 // would not go on there if it switched now. That leaves out those that begin
 // where they should, and those that have nothing to bring.
-var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses", "failed"}
+var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses", "failed", "not_committed"}
 
 // OffsetRow is where a consumer group is in one partition, on both sides.
 type OffsetRow struct {

@@ -145,6 +145,7 @@ var verdictWords = map[string]string{
 	"target_refuses":   "the target does not take the offset; the reason says why",
 	"gone":             "the source has the group no more; on the target it stays",
 	"failed":           "a cluster did not answer; the next round tries again",
+	"not_committed":    "the flow commits nothing: sync_group_offsets is false",
 }
 
 func verdictHelp() string {

@@ -16,7 +16,7 @@ import (
 // as large as a batch of its topic may be (1 MB by default).
 const commitBytes = 500_000
 
-// commit brings the target to where the source is.
+// commit brings the target to where the source is, if the flow wishes that.
 func (f *Follower) commit(ctx context.Context, now time.Time) {
 	var (
 		gs   []*group
@@ -41,7 +41,14 @@ func (f *Follower) commit(ctx context.Context, now time.Time) {
 			g.seen = now
 		}
 		g.take(topics, err, alias, now)
-		if todo := g.settle(now); len(todo) > 0 {
+		todo := g.settle(now)
+		if !f.opts.Flow.SyncGroupOffsets {
+			for _, p := range todo {
+				p.verdict = NotCommitted
+			}
+			return
+		}
+		if len(todo) > 0 {
 			commits.Go(func() error {
 				g.commit(ctx, f.target, todo, now)
 				return nil

@@ -74,7 +74,7 @@ func TestVerdictsHaveNamesAndSentences(t *testing.T) {
 		}
 		seen[v.String()] = true
 	}
-	if len(seen) != 13 || Verdict(99).String() != "verdict_99" {
+	if len(seen) != 14 || Verdict(99).String() != "verdict_99" {
 		t.Errorf("%v", seen)
 	}
 	if r := (Row{Verdict: Floor, Again: 7}); r.Reason() != "synced to the nearest earlier place that is known; at most 7 records are read again" {

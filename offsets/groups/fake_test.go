@@ -85,7 +85,7 @@ func paired(t *testing.T, opts []kfake.Opt, test func(*pair)) {
 
 func (p *pair) follower(lanes Lanes, change ...func(*Options)) *Follower {
 	p.Helper()
-	o := Options{Source: p.cl[src], Target: p.cl[dst], Flow: config.Flow{Groups: []string{".*"}}, Lanes: lanes}
+	o := Options{Source: p.cl[src], Target: p.cl[dst], Flow: config.Flow{Groups: []string{".*"}, SyncGroupOffsets: true}, Lanes: lanes}
 	for _, c := range change {
 		c(&o)
 	}
@@ -185,6 +185,23 @@ func TestRound(t *testing.T) {
 			"a t0/1 119->169 exact 0 1",
 			"b t1/0 100->150 exact 0 20",
 			"b t1/1 150->200 ahead_on_target 0 0")
+	})
+}
+
+// A flow that does not sync offsets looks, and tells what it would do.
+func TestNotCommitted(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10, 20)
+		commit(p, p.cl[dst], "a", "x.t0", 60)
+		f := p.follower(shifted{shift: 50, end: 120}, func(o *Options) { o.Flow.SyncGroupOffsets = false })
+		for range 2 {
+			r := round(p, f)
+			expect(p, lines(r), "a t0/0 10->60 exact 0 110", "a t0/1 20->-1 not_committed -1 -1")
+			expect(p, committed(p, p.cl[dst], "a"), "x.t0/0=60 m60")
+			if r.Commits != 0 {
+				p.Errorf("%+v", r)
+			}
+		}
 	})
 }
 

@@ -30,7 +30,7 @@ const (
 // Options are what a Follower works with.
 type Options struct {
 	Source, Target *kafka.Cluster
-	Flow           config.Flow // its Groups, GroupsExclude and GroupNames
+	Flow           config.Flow // its Groups, GroupsExclude, GroupNames and SyncGroupOffsets
 	Lanes          Lanes
 	Checkpoints    Checkpointer // nil = none are kept
 }

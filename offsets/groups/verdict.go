@@ -9,26 +9,27 @@ type Verdict uint8
 // The first five say where the goal is and that the target is there, or will be
 // when this round's commit is done; the others why it is not.
 const (
-	Exact       Verdict = iota // the same record is next on both sides
-	Gap                        // committed where there is no record to carry; the next one is next
-	Floor                      // only an earlier place is known: some records are read again
-	NotMirrored                // the group is ahead of what is mirrored, and grows with it
-	Before                     // committed before the first mirrored record: begins there
-	Active                     // the group has members on the target
-	Ahead                      // further on the target than on the source; never rewound
-	NotInFlow                  // the flow does not carry the topic
-	NoOffset                   // nothing is committed on the source
-	Denied                     // a right is missing, on either side
-	Refused                    // the target does not take the commit
-	Gone                       // the source has the group no more
-	Failed                     // no answer; the next round tries again
-	elsewhere                  // another replica has the lane; not reported
-	verdicts    = int(elsewhere)
+	Exact        Verdict = iota // the same record is next on both sides
+	Gap                         // committed where there is no record to carry; the next one is next
+	Floor                       // only an earlier place is known: some records are read again
+	NotMirrored                 // the group is ahead of what is mirrored, and grows with it
+	Before                      // committed before the first mirrored record: begins there
+	Active                      // the group has members on the target
+	Ahead                       // further on the target than on the source; never rewound
+	NotInFlow                   // the flow does not carry the topic
+	NoOffset                    // nothing is committed on the source
+	Denied                      // a right is missing, on either side
+	Refused                     // the target does not take the commit
+	Gone                        // the source has the group no more
+	Failed                      // no answer; the next round tries again
+	NotCommitted                // the flow commits nothing, and the group is not there
+	elsewhere                   // another replica has the lane; not reported
+	verdicts     = int(elsewhere)
 )
 
 var verdictNames = [...]string{
 	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "target_active", "ahead_on_target", "not_in_flow", "no_commit",
-	"not_authorised", "target_refuses", "gone", "failed", "elsewhere",
+	"not_authorised", "target_refuses", "gone", "failed", "not_committed", "elsewhere",
 }
 
 // Verdicts are all that a report can have, in their order.
@@ -52,18 +53,19 @@ func (v Verdict) Synced() bool { return v <= Floor }
 
 // sentences are what a person reads; Row.Reason adds numbers and details.
 var sentences = [...]string{
-	Exact:       "synced: the same record is next on both clusters",
-	Gap:         "synced: the committed offset lies in a gap, and the next record is next on both clusters",
-	Floor:       "synced to the nearest earlier place that is known",
-	NotMirrored: "not mirrored yet: committed at the end of what is mirrored, and grows as it does",
-	Before:      "committed before the first mirrored record",
-	Active:      "the group has members on the target, so its offsets there are its own",
-	Ahead:       "the group is further on the target than on the source; it is never rewound",
-	NotInFlow:   "the flow does not carry the topic",
-	NoOffset:    "nothing is committed on the source",
-	Denied:      "our user is not allowed to",
-	Refused:     "the target does not take the commit",
-	Gone:        "the source has the group no more; on the target it stays where it is",
-	Failed:      "no answer; the next round tries again",
-	elsewhere:   "another replica has the lane",
+	Exact:        "synced: the same record is next on both clusters",
+	Gap:          "synced: the committed offset lies in a gap, and the next record is next on both clusters",
+	Floor:        "synced to the nearest earlier place that is known",
+	NotMirrored:  "not mirrored yet: committed at the end of what is mirrored, and grows as it does",
+	Before:       "committed before the first mirrored record",
+	Active:       "the group has members on the target, so its offsets there are its own",
+	Ahead:        "the group is further on the target than on the source; it is never rewound",
+	NotInFlow:    "the flow does not carry the topic",
+	NoOffset:     "nothing is committed on the source",
+	Denied:       "our user is not allowed to",
+	Refused:      "the target does not take the commit",
+	Gone:         "the source has the group no more; on the target it stays where it is",
+	Failed:       "no answer; the next round tries again",
+	NotCommitted: "not committed: sync_group_offsets of the flow is false",
+	elsewhere:    "another replica has the lane",
 }
