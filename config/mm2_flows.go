@@ -258,8 +258,8 @@ func (m *mm2Reader) readState(f mm2Flow) {
 	// The top level wins here, as in MirrorMaker 2.
 	m.setText(m.first("offset.storage.topic", f.target+".offset.storage.topic"), f.at.child("mm2").child("offsets_topic"))
 	m.setText(m.first(f.target+".group.id"), f.at.child("mm2").child("group"))
-	put(m.tree, f.at.child("takeover"), "mm2")
-	m.assume("takeover", "partitions that kferry has no progress for begin where MirrorMaker 2 got to (takeover: mm2); stop it first")
+	put(m.tree, f.at.child("takeover"), "mm2_if_any")
+	m.assume("takeover", "partitions that kferry has no progress for begin where MirrorMaker 2 got to, or at start where it never ran (takeover: mm2_if_any); stop it first")
 }
 
 func (m *mm2Reader) readStart(f mm2Flow) {

@@ -269,7 +269,7 @@ func (s *starter) firstTime(ctx context.Context) error {
 			j.err = j.inside()
 			continue
 		}
-		if s.f.cfg.Takeover == takeoverMM2 {
+		if s.f.cfg.Takeover != "" {
 			t, err := s.takeOver(ctx)
 			if err != nil {
 				j.err = err

@@ -16,8 +16,9 @@ import (
 	"github.com/kferry/kferry/replicator/lane"
 )
 
-// takeoverMM2 is the takeover of a flow that goes on where MirrorMaker 2 got to.
-const takeoverMM2 = "mm2"
+// takeoverIfAny is the takeover of a flow that begins at its start where
+// MirrorMaker 2 has never run.
+const takeoverIfAny = "mm2_if_any"
 
 // taken is what MirrorMaker 2 left behind for a flow.
 type taken struct {
@@ -105,7 +106,10 @@ func (t *taken) readPositions(ctx context.Context, f *flow) error {
 		return nil
 	})
 	switch {
-	case err != nil:
+	case errors.Is(err, kerr.UnknownTopicOrPartition) && f.cfg.Takeover == takeoverIfAny:
+		f.log.Info("MirrorMaker 2 has never run here: partitions begin at start", "topic", topic)
+		return nil
+	case err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition):
 		return &awayError{fmt.Errorf("cannot read MirrorMaker 2's positions in topic %q: %w", topic, err)}
 	case found == 0:
 		return fmt.Errorf("topic %q on %s has no position of MirrorMaker 2's connector %q for source %q: set mm2.offsets_topic and mm2.connector to what it uses, or leave takeover out",
@@ -115,13 +119,17 @@ func (t *taken) readPositions(ctx context.Context, f *flow) error {
 }
 
 func (t *taken) readSyncs(ctx context.Context, cl *kafka.Cluster, topic string) error {
-	return cl.ReadTopic(ctx, topic, func(r *kgo.Record) error {
+	err := cl.ReadTopic(ctx, topic, func(r *kgo.Record) error {
 		if x, err := mm2.DecodeOffsetSync(r.Key, r.Value); err == nil {
 			id := lane.ID{Topic: x.Topic, Partition: x.Partition}
 			t.syncs[id] = append(t.syncs[id], x)
 		}
 		return nil
 	})
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil // they are on the other side, or nowhere
+	}
+	return err
 }
 
 // offsetMap is what the syncs tell of what MirrorMaker 2 has mirrored, up to

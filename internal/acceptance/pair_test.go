@@ -152,6 +152,13 @@ func flowOf(s tree) tree { return s["flows"].([]tree)[0] }
 // run starts "kferry run" with a configuration.
 func (p *pair) run(s tree) *ferrytest.Ferry {
 	p.t.Helper()
+	return ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ("OLD_PASSWORD="+readerSecret),
+		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", p.file(s)})
+}
+
+// file writes a configuration, with what belongs to it, and returns its name.
+func (p *pair) file(s tree) string {
+	p.t.Helper()
 	dir := p.t.TempDir()
 	text, err := yaml.Marshal(s)
 	if err != nil {
@@ -163,8 +170,7 @@ func (p *pair) run(s tree) *ferrytest.Ferry {
 			p.t.Fatal(err)
 		}
 	}
-	return ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ("OLD_PASSWORD="+readerSecret),
-		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", file})
+	return file
 }
 
 // conn is how the judge reads a cluster: as its administrator.

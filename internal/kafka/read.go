@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -50,16 +49,14 @@ func (l Log) Read(ctx context.Context, from, to int64, do func(*kgo.Record) erro
 }
 
 // ReadTopic calls do with each committed record that the topic has now, partition
-// by partition. A topic that is not there has none.
+// by partition. A topic that is not there is kerr.UnknownTopicOrPartition.
 func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Record) error) error {
 	ts, err := c.admin.ListTopics(ctx, topic)
 	if err != nil {
 		return Explain(c.Alias(), err)
 	}
 	t := ts[topic]
-	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
-		return nil
-	} else if t.Err != nil {
+	if t.Err != nil {
 		return fmt.Errorf("topic %q: %w", topic, Explain(c.Alias(), t.Err))
 	}
 	starts, err := c.admin.ListStartOffsets(ctx, topic)

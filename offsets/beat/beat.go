@@ -153,7 +153,7 @@ func (c *Checkpoints) Load(ctx context.Context) ([]mm2.Checkpoint, error) {
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("cannot read topic %q: %w", c.topic.name, err)
 	}
 	out := make([]mm2.Checkpoint, 0, len(last))

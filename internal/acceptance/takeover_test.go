@@ -1,0 +1,81 @@
+package acceptance
+
+import (
+	"maps"
+	"os/exec"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
+	"github.com/kferry/kferry/internal/kafkatest"
+)
+
+// MirrorMaker 2 carries the first part of a topic, kferry takes over and carries the second, and hands back for the third:
+// every record is on the target once. While MirrorMaker 2 runs, kferry does not begin.
+func TestTakeover(t *testing.T) {
+	p := newPair(t, kafkatest.V4)
+	topic, records := p.topic("orders"), size(3_000, 300_000)
+	p.source.CreateTopic(t, topic, 3, nil)
+	write := func(seed uint64) {
+		p.generate(t.Context(), datagen.Options{Topic: topic, Records: records, Seed: seed, Codec: datagen.LZ4})
+	}
+	// Names of the test's own, since what MirrorMaker 2 keeps goes by them.
+	from, to := p.name+"-a", p.name+"-b"
+	props := kafkatest.MM2Properties(t, map[string]*kafkatest.Cluster{from: p.source, to: p.target})
+	maps.Copy(props, map[string]string{
+		from + "->" + to + ".enabled": "true", from + "->" + to + ".topics": topic, "emit.heartbeats.enabled": "false",
+		"replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
+	})
+	s := p.settings()
+	clusters := at(s, "clusters")
+	clusters[from], clusters[to] = clusters["old"], clusters["new"]
+	delete(clusters, "old")
+	delete(clusters, "new")
+	flow := flowOf(s)
+	flow["source"], flow["target"], flow["takeover"] = from, to, "mm2"
+	p.target.Allow(t, writer, p.acls("mm2-offsets."+p.name, targetRights...))
+	p.source.Allow(t, reader, p.acls("mm2-offset-syncs."+p.name, sourceRights...))
+	p.target.Allow(t, writer, p.acls("mm2-offset-syncs."+p.name, targetRights...))
+	p.target.Allow(t, writer, kadm.NewACLs().Groups(from+"-mm2").Operations(kadm.OpDescribe))
+
+	write(1)
+	m := kafkatest.StartMM2(t, props)
+	m.WaitRecords(p.target, topic, records)
+
+	f := p.run(s)
+	f.Says("MirrorMaker 2 still runs")
+	m.Stop()
+	f.Stop() // a stopped lane is tried again every 30 s: begin at once instead
+	f = p.run(s)
+	f.Lanes("running", 3)
+	write(2)
+	p.arrived(f, topic, 2*records)
+	if twice := f.Metric("kferry_possible_duplicates_total"); twice > 0 {
+		t.Errorf("kferry counts %.0f possible duplicates", twice)
+	}
+	p.export(s, 1) // kferry runs: refused
+	f.Stop()
+	p.same(check.Options{Topic: topic, Codec: check.AnyCodec}) // MirrorMaker 2 does not keep it
+
+	p.export(s, 0)
+	write(3)
+	m = kafkatest.StartMM2(t, props)
+	m.WaitRecords(p.target, topic, 3*records)
+	m.Stop()
+	p.same(check.Options{Topic: topic, Codec: check.AnyCodec})
+}
+
+// export runs "kferry offsets export-mm2" and wants that exit code.
+func (p *pair) export(s tree, code int) {
+	p.t.Helper()
+	cmd := exec.Command(ferrytest.Binary(p.t, p.source.Dir()), "offsets", "export-mm2", "-c", p.file(s)) //nolint:gosec // the binary that we built
+	cmd.Env = ferrytest.Environ("OLD_PASSWORD=" + readerSecret)
+	out, _ := cmd.CombinedOutput()
+	p.t.Logf("export-mm2, exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+	if cmd.ProcessState.ExitCode() != code {
+		p.t.Fatalf("exit code %d, want %d", cmd.ProcessState.ExitCode(), code)
+	}
+}
