@@ -222,7 +222,7 @@ func TestOffsetsErrors(t *testing.T) {
 		{"show --url " + one + " --url http://" + free, 1, "http://" + free}, // half a list would look like all of it
 		{"translate", 2, "give --topic, --partition and --offset, or --group"},
 		{"translate --topic t --partition 3", 2, "give --topic, --partition and --offset, or --group"},
-		{"translate --group g --offset 3 --reverse", 2, "leave out --offset, --reverse"},
+		{"translate --group g --offset 3 --reverse", 2, "leave out --offset"},
 		{"translate --topic t --partition -1 --offset 1", 2, "--partition -1: must be 0 or above"},
 		{"translate --topic t --partition 1 --offset -1", 2, "--offset -1: must be 0 or above"},
 		{"translate --topic t --partition x --offset 1", 2, "--partition"},
@@ -264,5 +264,28 @@ func TestCountVerdicts(t *testing.T) {
 	got := countVerdicts(map[string]int{"zoo": 1, "gone": 2, "apt": 3, "exact": 4})
 	if want := "4 exact, 2 gone, 3 apt, 1 zoo"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A group that goes back to the source gets an answer for each partition where it is on the target.
+func TestTranslateGroupBack(t *testing.T) {
+	url := served(t, &fakeDaemon{offsets: someOffsets, translate: func(q replicator.Lookup) []replicator.Translation {
+		if !q.Reverse || q.Flow != "a-b" || q.Topic != "x.t" {
+			t.Errorf("asked for %+v", q)
+		}
+		return []replicator.Translation{{Flow: q.Flow, Topic: "t", TargetTopic: q.Topic, Partition: q.Partition, SourceOffset: q.Offset + 20,
+			TargetOffset: q.Offset, Found: "exact"}}
+	}})
+	for args, want := range map[string]string{
+		"--group billing": "FLOW  TOPIC     PARTITION  SOURCE OFFSET  TARGET OFFSET  FOUND  RECORDS AGAIN\n" +
+			"a-b   t -> x.t  0          120397         120377         exact  0\n" +
+			"a-b   t -> x.t  1          24             4              exact  0\n",
+		"--group nobody":             "group \"nobody\" has no offset on the target\n",
+		"--group billing --flow b-a": "group \"billing\" has no offset on the target\n",
+	} {
+		code, stdout, stderr := kferry(t, append([]string{"offsets", "translate", "--reverse", "--url", url}, strings.Fields(args)...)...)
+		if code != 0 || stdout != want {
+			t.Errorf("%s: exit code %d, got\n%s%s\nwant\n%s", args, code, stdout, stderr, want)
+		}
 	}
 }

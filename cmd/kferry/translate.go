@@ -33,7 +33,7 @@ type offsetsTranslateOptions struct {
 func newOffsetsTranslateCommand() *cobra.Command {
 	var o offsetsTranslateOptions
 	cmd := &cobra.Command{
-		Use:   "translate {--topic TOPIC --partition N --offset N [--reverse] | --group GROUP}",
+		Use:   "translate {--topic TOPIC --partition N --offset N | --group GROUP} [--reverse]",
 		Short: "Say what an offset of the source is on the target, or the other way round",
 		Long: `Say what an offset of the source is on the target: where a consumer that would
 read that record next has to begin there. With --reverse topic and offset are
@@ -46,7 +46,8 @@ those of the target, and the answer is for the source. FOUND is
   beyond    the offset is not carried yet: the end of what was
 
 With --group it lists where that group is on both sides, as "kferry offsets show"
-does.
+does; with --reverse too, where on the source the group goes on that has been
+used on the target: set it there with the tool of your choice to go back.
 
 It asks the address of http.listen in the configuration, or --url, which needs
 no configuration. Replicas that share flows each answer for their own lanes: give
@@ -60,7 +61,8 @@ those asked has the partition; 2 wrong use; 3 configuration invalid; 4 the targe
 refuses for good.`,
 		Example: `  kferry offsets translate --topic pizza-orders --partition 3 --offset 120400
   kferry offsets translate --flow old-new --topic pizza-orders --partition 3 --offset 120377 --reverse
-  kferry offsets translate --group billing --json`,
+  kferry offsets translate --group billing --json
+  kferry offsets translate --group billing --reverse`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
@@ -103,8 +105,8 @@ func (o offsetsTranslateOptions) check(cmd *cobra.Command) error {
 	case o.stored && (o.group != "" || len(o.urls) > 0):
 		return usageError{errors.New("--stored goes with --topic, --partition and --offset alone: where groups are only a running kferry tells")}
 	case o.group != "":
-		if also := append(place, given("reverse")...); len(also) > 0 {
-			return usageError{fmt.Errorf("--group lists where a group is: leave out %s", strings.Join(also, ", "))}
+		if len(place) > 0 {
+			return usageError{fmt.Errorf("--group lists where a group is: leave out %s", strings.Join(place, ", "))}
 		}
 	case o.topic == "" || len(place) < 3:
 		return usageError{errors.New("give --topic, --partition and --offset, or --group")}
@@ -117,6 +119,9 @@ func (o offsetsTranslateOptions) check(cmd *cobra.Command) error {
 }
 
 func (o offsetsTranslateOptions) run(ctx context.Context, w io.Writer) error {
+	if o.group != "" && o.reverse {
+		return o.groupBack(ctx, w)
+	}
 	if o.group != "" {
 		return offsetsShowOptions{asked: o.asked, flow: o.flow, group: o.group, json: o.json}.run(ctx, w)
 	}
@@ -127,7 +132,39 @@ func (o offsetsTranslateOptions) run(ctx context.Context, w io.Writer) error {
 	if o.json {
 		return writeJSON(w, t)
 	}
-	return writeTranslation(w, t)
+	return writeTranslations(w, []web.Translation{t})
+}
+
+// groupBack says where on the source a group goes on that has been used on the target.
+func (o offsetsTranslateOptions) groupBack(ctx context.Context, w io.Writer) error {
+	rows, err := o.askOffsets(ctx, o.flow, o.group, "")
+	if err != nil {
+		return err
+	}
+	back := []web.Translation{}
+	for _, r := range rows {
+		if r.TargetOffset == nil || r.TargetTopic == "" {
+			continue
+		}
+		one := offsetsTranslateOptions{
+			asked: o.asked, flow: r.Flow, topic: r.TargetTopic, partition: r.Partition, offset: *r.TargetOffset, reverse: true,
+		}
+		t, err := one.askTranslation(ctx)
+		if err != nil {
+			return err
+		}
+		back = append(back, t)
+	}
+	if o.json {
+		return writeJSON(w, struct {
+			Translations []web.Translation `json:"translations"`
+		}{back})
+	}
+	if len(back) == 0 {
+		_, err := fmt.Fprintf(w, "group %q has no offset on the target\n", o.group)
+		return err
+	}
+	return writeTranslations(w, back)
 }
 
 // runStored answers from what is stored on the targets.
@@ -166,7 +203,7 @@ func (o offsetsTranslateOptions) runStored(cmd *cobra.Command) error {
 	case o.json:
 		return writeJSON(cmd.OutOrStdout(), shownTranslation(found[0]))
 	}
-	return writeTranslation(cmd.OutOrStdout(), shownTranslation(found[0]))
+	return writeTranslations(cmd.OutOrStdout(), []web.Translation{shownTranslation(found[0])})
 }
 
 // askTranslation asks every daemon. That one does not have the partition, or does not answer, counts only if no other
@@ -205,14 +242,17 @@ func isRefusal(err error, code int) bool {
 	return errors.As(err, &r) && r.code == code
 }
 
-func writeTranslation(w io.Writer, t web.Translation) error {
+// writeTranslations prints a line for each, and what a single one means.
+func writeTranslations(w io.Writer, ts []web.Translation) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "FLOW\tTOPIC\tPARTITION\tSOURCE OFFSET\tTARGET OFFSET\tFOUND\tRECORDS AGAIN")
-	fmt.Fprintf(tab, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Flow, bothNames(t.Topic, t.TargetTopic), t.Partition,
-		t.SourceOffset, t.TargetOffset, t.Found, thousands(t.RecordsAgain))
-	if err := tab.Flush(); err != nil {
+	for _, t := range ts {
+		fmt.Fprintf(tab, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Flow, bothNames(t.Topic, t.TargetTopic), t.Partition,
+			t.SourceOffset, t.TargetOffset, t.Found, thousands(t.RecordsAgain))
+	}
+	if err := tab.Flush(); err != nil || len(ts) != 1 {
 		return err
 	}
-	_, err := fmt.Fprintln(w, t.Text)
+	_, err := fmt.Fprintln(w, ts[0].Text)
 	return err
 }

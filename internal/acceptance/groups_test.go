@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,14 @@ func TestGroups(t *testing.T) {
 	t.Logf("kferry: %s", ours)
 	if ours.skipped > 0 || ours.again > 0 || ours.unknown > 0 {
 		t.Errorf("groups do not go on where they were: %s", ours)
+	}
+
+	// The same from what is stored, without a running kferry.
+	there := p.committed(p.target, p.name+".g-20", topic)
+	said := p.command(0, "offsets", "translate", "--stored", "--json", "-c", p.file(s),
+		"--topic", topic, "--partition", "1", "--offset", fmt.Sprint(committed["g-20"][1]))
+	if !strings.Contains(said, fmt.Sprintf(`"target_offset": %d,`, there[1])) {
+		t.Errorf("stored: group g-20 is at %d on the target", there[1])
 	}
 
 	theirs := p.mirrored(topic, src, committed)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -154,6 +155,19 @@ func (p *pair) run(s tree) *ferrytest.Ferry {
 	p.t.Helper()
 	return ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ("OLD_PASSWORD="+readerSecret),
 		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", p.file(s)})
+}
+
+// command runs kferry with args to its end, wants that exit code and returns what it printed.
+func (p *pair) command(code int, args ...string) string {
+	p.t.Helper()
+	cmd := exec.Command(ferrytest.Binary(p.t, p.source.Dir()), args...) //nolint:gosec // the binary that we built
+	cmd.Env = ferrytest.Environ("OLD_PASSWORD=" + readerSecret)
+	out, _ := cmd.CombinedOutput()
+	p.t.Logf("%s: exit code %d\n%s", args, cmd.ProcessState.ExitCode(), out)
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		p.t.Fatalf("exit code %d, want %d", got, code)
+	}
+	return string(out)
 }
 
 // file writes a configuration, with what belongs to it, and returns its name.

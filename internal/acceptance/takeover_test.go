@@ -2,14 +2,12 @@ package acceptance
 
 import (
 	"maps"
-	"os/exec"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
-	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -56,26 +54,14 @@ func TestTakeover(t *testing.T) {
 	if twice := f.Metric("kferry_possible_duplicates_total"); twice > 0 {
 		t.Errorf("kferry counts %.0f possible duplicates", twice)
 	}
-	p.export(s, 1) // kferry runs: refused
+	p.command(1, "offsets", "export-mm2", "-c", p.file(s)) // kferry runs: refused
 	f.Stop()
 	p.same(check.Options{Topic: topic, Codec: check.AnyCodec}) // MirrorMaker 2 does not keep it
 
-	p.export(s, 0)
+	p.command(0, "offsets", "export-mm2", "-c", p.file(s))
 	write(3)
 	m = kafkatest.StartMM2(t, props)
 	m.WaitRecords(p.target, topic, 3*records)
 	m.Stop()
 	p.same(check.Options{Topic: topic, Codec: check.AnyCodec})
-}
-
-// export runs "kferry offsets export-mm2" and wants that exit code.
-func (p *pair) export(s tree, code int) {
-	p.t.Helper()
-	cmd := exec.Command(ferrytest.Binary(p.t, p.source.Dir()), "offsets", "export-mm2", "-c", p.file(s)) //nolint:gosec // the binary that we built
-	cmd.Env = ferrytest.Environ("OLD_PASSWORD=" + readerSecret)
-	out, _ := cmd.CombinedOutput()
-	p.t.Logf("export-mm2, exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
-	if cmd.ProcessState.ExitCode() != code {
-		p.t.Fatalf("exit code %d, want %d", cmd.ProcessState.ExitCode(), code)
-	}
 }
