@@ -1,0 +1,113 @@
+package replicator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/progress"
+)
+
+// Where lanes begin that have no progress: these are the steps of a starter that
+// concern them alone.
+
+// firstTime gives lanes without progress their first position. An offset that
+// somebody wrote down for the lane comes first. The flow's start is for the
+// topics that it finds when it begins; a topic or partition that appears later
+// is carried from its first record, or what was written before it was noticed
+// would be left out.
+func (s *starter) firstTime(ctx context.Context) error {
+	var fresh []*job
+	for _, j := range s.alive() {
+		if j.stored.Lane.Topic != "" {
+			continue
+		}
+		j.stored = progress.Record{Lane: j.id, TargetTopic: j.place.TargetTopic, SourceID: j.place.SourceID, TargetID: j.place.TargetID}
+		j.fresh = true
+		p := &j.stored.Position
+		p.Producer, p.Epoch, p.Target = s.f.producer.ProducerID, s.f.producer.ProducerEpoch, j.seen.End
+		if s.toldWhere(ctx, j) || j.err != nil {
+			continue
+		}
+		p.Source = j.seen.LogStart
+		if s.f.cfg.Start.Kind == config.StartLatest && !j.late {
+			p.Source = j.seen.LogEnd
+		}
+		if !j.late {
+			fresh = append(fresh, j)
+		}
+	}
+	if s.f.cfg.Start.Kind != config.StartTime || len(fresh) == 0 {
+		return nil
+	}
+	at := s.f.cfg.Start.Time.UnixMilli()
+	sub := &starter{f: s.f, jobs: fresh}
+	return sub.list(ctx, &ask{
+		cl: s.f.source, topic: func(j *job) string { return j.id.Topic },
+		list: func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return s.f.source.Admin().ListOffsetsAfterMilli(ctx, at, topics...)
+		},
+		set: func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) },
+	})
+}
+
+// inside checks that the source has the offset that the lane is told to begin at.
+func (j *job) inside() error {
+	at := j.stored.Position.Source
+	if at >= j.seen.LogStart && at <= j.seen.LogEnd {
+		return nil
+	}
+	return fmt.Errorf("start_offsets has offset %d for source topic %q partition %d, whose log begins at %d and ends before %d: "+
+		"correct it in the configuration, or take it out to begin as start says, and start kferry again", at, j.id.Topic, j.id.Partition, j.seen.LogStart, j.seen.LogEnd)
+}
+
+// claim settles the first positions: another replica may be at the same lanes.
+func (s *starter) claim(ctx context.Context) error {
+	var mine []progress.Record
+	for _, j := range s.alive() {
+		if j.fresh {
+			j.stored.At = time.Now()
+			mine = append(mine, j.stored)
+		}
+	}
+	settled, err := s.f.store.Claim(ctx, mine)
+	if err != nil {
+		return err
+	}
+	s.f.saving <- struct{}{}
+	defer func() { <-s.f.saving }()
+	for _, j := range s.alive() {
+		if r := settled[j.id]; j.fresh && r.Position != j.stored.Position {
+			// What was asked of both sides may be older than the other's position.
+			j.member.stored, j.err = r, &awayError{errOthersBegan}
+		}
+	}
+	return nil
+}
+
+// toldWhere gives j the offset that somebody wrote down for it; false if nobody did.
+func (s *starter) toldWhere(ctx context.Context, j *job) bool {
+	p := &j.stored.Position
+	if at, ok := s.f.cfg.StartOffsets[j.id.Topic][j.id.Partition]; ok {
+		p.Source = offsets.Source(at)
+		j.err = j.inside()
+		return true
+	}
+	if s.f.cfg.Takeover == "" {
+		return false
+	}
+	t, err := s.takeOver(ctx)
+	if err != nil {
+		j.err = err
+		return false
+	}
+	next, ok := t.next[j.id]
+	if ok {
+		p.Source, j.taken = next, t
+	}
+	return ok
+}

@@ -1,0 +1,136 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+// Starts are worked out beside the helm (start.go). Here the helm sends lanes
+// there, and takes the outcome.
+
+// begin finds out, beside the helm, where the lanes of ms go on.
+func (h *helm) begin(ctx context.Context, ms []*member) {
+	h.starting = true
+	s := newStarter(h.f, ms)
+	h.warm(ms)
+	for i, m := range ms {
+		m.start, m.job = false, s.jobs[i]
+		delete(h.pending, m)
+	}
+	go func() {
+		s.run(ctx)
+		h.post(func() {
+			h.starting = false
+			for _, j := range s.jobs {
+				h.begun(j)
+			}
+		})
+	}()
+}
+
+// warmth names a connection of either side.
+type warmth struct {
+	target bool
+	link
+}
+
+// warm opens connections that the lanes of ms will be the first to use.
+func (h *helm) warm(ms []*member) {
+	for _, m := range ms {
+		from := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
+		if h.cold(warmth{false, from}, h.f.fetchers[from] == nil) {
+			h.f.work.Go(func() { h.f.source.Links()[from.n].WarmFetch(h.f.io, from.broker) })
+		}
+		to := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
+		if h.cold(warmth{true, to}, h.f.producers[to] == nil) {
+			h.f.work.Go(func() { h.f.target.Links()[to.n].WarmProduce(h.f.io, to.broker) })
+		}
+	}
+}
+
+// cold tells, once, that a connection is to be opened ahead.
+func (h *helm) cold(w warmth, unused bool) bool {
+	if w.broker < 0 || !unused || h.warmed[w] {
+		return false
+	}
+	h.warmed[w] = true
+	return true
+}
+
+// begun takes the outcome of one start.
+func (h *helm) begun(j *job) {
+	m := j.member
+	if m.job != j {
+		return // the lane was stopped meanwhile
+	}
+	m.job = nil
+	var away *awayError
+	switch {
+	case errors.As(j.err, &away):
+		m.tries++
+		h.f.outages.report("start", "lanes cannot start yet, trying on", j.err)
+		m.lane.Set(lane.Starting, j.err.Error())
+		h.again(m, backoff(m.tries))
+		h.f.askRefresh()
+		return
+	case j.err != nil:
+		h.stop(m, j.err)
+		return
+	}
+	h.f.outages.over("start")
+	if m.said != "" {
+		h.f.log.Info("lane goes on", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(j.plan.Source))
+		m.said = ""
+	}
+	h.explain(m, j)
+	if m.outOfOrder && j.plan.Skip > 0 {
+		h.contested(m, j.plan)
+	}
+	m.outOfOrder = false
+	m.began, m.atLeastOnce = true, false
+	m.lane.Count(j.plan.Lost, j.plan.Twice, 0)
+	if j.aside != nil {
+		h.counted(m, j.aside)
+	}
+	m.aside = nil
+	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
+	m.lane.Start(j.plan.Position, j.plan.Skip, j.seen.End, j.offsets)
+	m.homeSource, m.homeTarget = true, true
+	h.pending[m] = true
+}
+
+// explain logs what a start could not do exactly.
+func (h *helm) explain(m *member, j *job) {
+	p := j.plan
+	log := h.f.log.With("topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source))
+	switch {
+	case j.anew:
+		log.Warn("the source topic was deleted and made anew; carrying the new one behind what the target has (on_source_loss)")
+	case j.truncated > 0:
+		log.Warn("the source's log was truncated; going on where it is still the one that was carried (on_source_loss)", "offsets_lost_there", int64(j.truncated))
+	}
+	if p.Lost > 0 {
+		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
+	}
+	if p.Twice > 0 {
+		log.Warn("records that arrived just before the last stop cannot be told from those that did not, for the source may have removed some; "+
+			"they are sent again", "twice_at_most", p.Twice)
+	}
+	if p.Skip > 0 {
+		log.Debug("the target has records from before that were not in stored progress", "records", p.Skip)
+	}
+}
+
+// contested says that somebody else has written for the lane: the sequence of
+// our batch was taken. Nothing is written twice, but work is done twice.
+func (h *helm) contested(m *member, p lane.Plan) {
+	if time.Since(h.said) < outageEvery {
+		return
+	}
+	h.said = time.Now()
+	h.f.log.Warn("refused by the target: another process has carried this lane meanwhile (a replica that took over while this one was away); "+
+		"what it wrote is not sent again", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source), "records", p.Skip)
+}
