@@ -1,13 +1,18 @@
 package acceptance
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/datagen"
+	"github.com/kferry/kferry/internal/ferrytest"
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
@@ -64,4 +69,45 @@ func TestTakeover(t *testing.T) {
 	m.WaitRecords(p.target, topic, 3*records)
 	m.Stop()
 	p.same(check.Options{Topic: topic, Codec: check.AnyCodec})
+}
+
+// The file of a MirrorMaker 2 runs as it is.
+func TestRunProperties(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, kafkatest.V4)
+	topic, records := p.topic("orders"), int64(2_000)
+	p.source.CreateTopic(t, topic, 3, nil)
+	p.generate(t.Context(), datagen.Options{Topic: topic, Records: records})
+	src := readLog(t, p.source, topic)
+	groups := placesIn(src, 3)
+	for group, at := range groups {
+		p.commit(p.source, p.name+"."+group, topic, at)
+	}
+
+	from, to := p.name+"-a", p.name+"-b"
+	props := kafkatest.MM2Properties(t, map[string]*kafkatest.Cluster{from: p.source, to: p.target})
+	maps.Copy(props, map[string]string{
+		from + "->" + to + ".enabled": "true", "topics": strings.ReplaceAll(p.name, ".", `\.`) + `\..*`, "groups": p.name + `\..*`,
+		"sync.group.offsets.enabled": "true",
+	})
+	var text strings.Builder
+	for k, v := range props {
+		fmt.Fprintf(&text, "%s = %s\n", k, strings.ReplaceAll(v, `\`, `\\`))
+	}
+	file := filepath.Join(t.TempDir(), "mm2.properties")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := ferrytest.Launch(t, ferrytest.Binary(t, p.source.Dir()), append(ferrytest.Environ(), "KFERRY_HTTP_LISTEN=127.0.0.1:0"), nil, []string{"run", file})
+	remote := from + "." + topic
+	p.arrived(f, remote, records)
+	p.settled(remote, groups)
+	o := compare(src, readLog(t, p.target, remote), groups, func(group string) map[int32]int64 { return p.committed(p.target, p.name+"."+group, remote) })
+	f.Stop()
+	if t.Logf("%s", o); o.skipped+o.again > 0 || o.unknown > 0 {
+		t.Errorf("groups do not go on where they were: %s", o)
+	}
+	p.same(check.Options{Topic: topic, TargetTopic: remote})
+	_, _ = p.target.Admin(t).DeleteTopics(t.Context(), remote, "kferry."+from+"-"+to+".progress", from+".checkpoints.internal", from+".heartbeats",
+		"mm2-offset-syncs."+from+".internal")
 }
