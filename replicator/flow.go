@@ -92,7 +92,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 	}
 	pol, err := policy.New(policy.Options{
 		Kind: policy.Kind(cfg.Policy), SourceAlias: cfg.Source, TargetAlias: cfg.Target,
-		Prefix: cfg.Prefix, Suffix: cfg.Suffix, Separator: cfg.Separator, StripPrefix: cfg.StripPrefix,
+		Prefix: cfg.Prefix, Suffix: cfg.Suffix, Separator: mm2Names(cfg).Separator, StripPrefix: cfg.StripPrefix,
 		Heartbeats: len(cfg.Groups) > 0 && cfg.Heartbeats.Enabled,
 	})
 	if err != nil {

@@ -48,7 +48,9 @@ func newFollower(f *flow) (*follower, error) {
 
 // run follows until ctx ends.
 func (x *follower) run(ctx context.Context) {
-	if !x.f.leading(ctx) && ctx.Err() != nil { // it is known by then which lanes are ours
+	select {
+	case <-x.f.placed: // it is known which lanes are ours
+	case <-ctx.Done():
 		return
 	}
 	done := make(chan struct{})
