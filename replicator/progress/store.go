@@ -39,9 +39,11 @@ type Store struct {
 	// written ourselves, every record below. What a write lands beyond tells
 	// that another replica wrote in between: see Claim.
 	ends map[int32]int64
-	// claimed is what Claim settled for lanes that have no record yet: a replica
-	// that tries again must not claim another place.
-	claimed map[lane.ID]Record
+	// begun is all that is known of where lanes begin or go on: their record, or
+	// the claim that counts. It holds what was read or written in passing, too: a
+	// claim that lies below an end would otherwise not be seen again, and its lane
+	// be claimed a second time. The lanes' offset maps are left out.
+	begun map[lane.ID]Record
 }
 
 // Topic is the name of the progress topic of a flow.
@@ -82,7 +84,7 @@ func Find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
 
 // find returns a store with no slots if there is no topic.
 func find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
-	s := &Store{cl: cl, topic: Topic(flow), ends: map[int32]int64{}, claimed: map[lane.ID]Record{}}
+	s := &Store{cl: cl, topic: Topic(flow), ends: map[int32]int64{}, begun: map[lane.ID]Record{}}
 	ts, err := cl.Admin().ListTopics(ctx, s.topic)
 	if err != nil {
 		return nil, kafka.Explain(cl.Alias(), err)
@@ -142,9 +144,6 @@ func (s *Store) Load(ctx context.Context, slots []int32) (map[lane.ID]Record, er
 	if err := s.scan(ctx, from, c); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.claimed, func(id lane.ID, _ Record) bool { return slices.Contains(slots, s.Slot(id)) })
 	return c.begun(), nil
 }
 
@@ -181,7 +180,18 @@ func (s *Store) scan(ctx context.Context, from map[int32]int64, into *content) e
 	for slot, start := range from {
 		s.ends[slot] = max(s.ends[slot], start, todo[slot])
 	}
+	s.learn(into)
 	return nil
+}
+
+// learn keeps what was read. The caller holds mu.
+func (s *Store) learn(c *content) {
+	for id, r := range c.claims {
+		if _, ok := s.begun[id]; !ok {
+			s.begun[id] = r
+		}
+	}
+	maps.Copy(s.begun, c.lanes)
 }
 
 func (s *Store) end(slot int32) (int64, bool) {
@@ -348,8 +358,9 @@ func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) er
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range begun {
-		delete(s.claimed, id)
+	for _, r := range records {
+		r.Offsets = nil
+		s.begun[r.Lane] = r
 	}
 	return nil
 }
@@ -375,7 +386,7 @@ func (s *Store) SaveOffsets(ctx context.Context, maps []Offsets) error {
 // the one that the log has first counts for all. It returns the records to go on
 // from, by lane: the caller's own, or another replica's.
 func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record, error) {
-	fresh := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return s.settled(r.Lane) })
+	fresh := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return s.has(r.Lane) })
 	out, err := s.produced(claimKey, fresh)
 	if err != nil {
 		return nil, err
@@ -387,25 +398,18 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 	s.mu.Lock()
 	for _, r := range fresh {
 		if _, ok := before[s.Slot(r.Lane)]; !ok {
-			s.claimed[r.Lane] = r // nobody wrote to its slot in between
+			s.begun[r.Lane] = r // nobody wrote to its slot in between
 		}
 	}
 	s.mu.Unlock()
-	c := newContent()
-	if err := s.scan(ctx, before, c); err != nil {
+	if err := s.scan(ctx, before, newContent()); err != nil {
 		return nil, err
 	}
-	begun := c.begun()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range fresh {
-		if first, ok := begun[r.Lane]; ok {
-			s.claimed[r.Lane] = first
-		}
-	}
 	all := map[lane.ID]Record{}
 	for _, r := range records {
-		settled, ok := s.claimed[r.Lane]
+		settled, ok := s.begun[r.Lane]
 		if !ok {
 			return nil, fmt.Errorf("progress topic %q: the claim of topic %q partition %d was written and cannot be read back yet", s.topic, r.Lane.Topic, r.Lane.Partition)
 		}
@@ -414,10 +418,10 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 	return all, nil
 }
 
-func (s *Store) settled(id lane.ID) bool {
+func (s *Store) has(id lane.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.claimed[id]
+	_, ok := s.begun[id]
 	return ok
 }
 

@@ -594,3 +594,29 @@ func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
 		}
 	})
 }
+
+// A replica may come to a lane later than to its neighbour in the same slot, and has read the slot meanwhile: what it
+// read there of the lane counts, though it did not ask for it then.
+func TestAClaimSeenInPassingCounts(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		a, b := open(t, cl), open(t, cl)
+		first := recordOf("t", 0, 5)
+		neighbour := recordOf("t", 1, 0)
+		for a.Slot(neighbour.Lane) != a.Slot(first.Lane) {
+			neighbour.Lane.Partition++
+		}
+		if _, err := b.Load(t.Context(), b.All()); err != nil {
+			t.Fatal(err)
+		}
+		for _, claim := range []struct {
+			s      *Store
+			mine   Record
+			counts Record
+		}{{a, first, first}, {b, neighbour, neighbour}, {b, recordOf("t", 0, 99), first}} {
+			got, err := claim.s.Claim(t.Context(), []Record{claim.mine})
+			if err != nil || got[claim.mine.Lane] != claim.counts {
+				t.Errorf("claim of %v: %+v, %v", claim.mine.Lane, got, err)
+			}
+		}
+	})
+}
