@@ -1,8 +1,10 @@
 package replicator_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -28,6 +30,7 @@ type virtual struct {
 	gates          map[*kfake.Cluster]*gate // what the daemon dials through
 	from, to       *kgo.Client              // hands of the test on both
 	d              *replicator.Daemon
+	log            bytes.Buffer // what daemons have logged; read only after the last has stopped
 }
 
 func virtually(t *testing.T, test func(*testing.T, *virtual)) {
@@ -70,7 +73,7 @@ func (v *virtual) config(topics ...string) *config.Config {
 func (v *virtual) run(cfg *config.Config) (stop func()) {
 	v.t.Helper()
 	d, err := replicator.New(cfg, replicator.Options{
-		Logger: slog.New(slog.NewTextHandler(v.t.Output(), nil)),
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(v.t.Output(), &v.log), nil)),
 		ClusterOptions: func(alias string) kafka.Options {
 			return kafka.Options{Dialer: v.gates[map[string]*kfake.Cluster{"old": v.source, "new": v.target}[alias]].open}
 		},

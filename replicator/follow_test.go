@@ -1,0 +1,318 @@
+package replicator_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/offsets/mm2"
+	"github.com/kferry/kferry/replicator"
+)
+
+// The topics that a flow from old to new keeps as MirrorMaker 2 does.
+const (
+	checkpointsTopic = "old.checkpoints.internal"
+	syncsOnTarget    = "mm2-offset-syncs.old.internal"
+	syncsOnSource    = "mm2-offset-syncs.new.internal"
+)
+
+// following is a configuration whose flow follows groups and keeps all of MirrorMaker 2's topics.
+func (v *virtual) following(topics ...string) *config.Config {
+	cfg := v.config(topics...)
+	f := &cfg.Flows[0]
+	f.Groups, f.GroupsInterval = []string{"consumer-group-.*", "plain"}, time.Second
+	f.OffsetSyncs.Location, f.Checkpoints.Enabled = "target", true
+	f.Heartbeats = config.Heartbeats{Enabled: true, Interval: time.Second}
+	return cfg
+}
+
+// commit commits offsets of topic, from partition 0 on; -1 leaves one out.
+func (v *virtual) commit(hand *kgo.Client, group, topic string, at ...int64) {
+	v.t.Helper()
+	os := kadm.Offsets{}
+	for partition, o := range at {
+		if o >= 0 {
+			os.AddOffset(topic, int32(partition), o, -1)
+		}
+	}
+	if err := kadm.NewClient(hand).CommitAllOffsets(v.t.Context(), group, os); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// committed wants a group's offsets of topic on a cluster, from partition 0 on; -1 is none.
+func (v *virtual) committed(hand *kgo.Client, group, topic string, want ...int64) {
+	v.t.Helper()
+	os, err := kadm.NewClient(hand).FetchOffsets(v.t.Context(), group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		v.t.Fatal(err)
+	}
+	for partition, at := range want {
+		got := int64(-1)
+		if o, ok := os.Lookup(topic, int32(partition)); ok {
+			got = o.At
+		}
+		if got != at {
+			v.t.Errorf("group %s is at %d in %s/%d, want %d", group, got, topic, partition, at)
+		}
+	}
+}
+
+// group waits until a partition of a group is "source->target verdict".
+func (v *virtual) group(group, topic string, partition int32, want string) replicator.OffsetRow {
+	v.t.Helper()
+	var all []string
+	for range 1200 {
+		all = nil
+		for _, r := range v.d.Offsets() {
+			is := fmt.Sprintf("%d->%d %s", r.SourceOffset, r.TargetOffset, r.Verdict)
+			if r.Group == group && r.Topic == topic && r.Partition == partition && is == want {
+				return r
+			}
+			all = append(all, fmt.Sprintf("%s %s %s/%d %s", r.Flow, r.Group, r.Topic, r.Partition, is))
+		}
+		time.Sleep(100 * time.Millisecond) // of the bubble's clock
+	}
+	v.t.Fatalf("two minutes, and not yet %s %s/%d %s:\n%s", group, topic, partition, want, strings.Join(all, "\n"))
+	return replicator.OffsetRow{}
+}
+
+// topics are those of a cluster, without kferry's own.
+func (v *virtual) topics(hand *kgo.Client) []string {
+	v.t.Helper()
+	ts, err := kadm.NewClient(hand).ListTopics(v.t.Context())
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return slices.DeleteFunc(ts.Names(), func(n string) bool { return strings.HasPrefix(n, "kferry.") })
+}
+
+// records are those of a topic on a cluster; none if it is not there.
+func (v *virtual) records(c *kfake.Cluster, topic string) (out []*kgo.Record) {
+	v.t.Helper()
+	cl, err := kafka.Open(config.Cluster{Alias: "look", BootstrapServers: c.ListenAddrs(), ClientID: "look"}, kafka.Options{Dialer: v.wires[c].DialContext})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer cl.Close()
+	if err := cl.ReadTopic(v.t.Context(), topic, func(r *kgo.Record) error { out = append(out, r); return nil }); err != nil {
+		v.t.Fatal(err)
+	}
+	return out
+}
+
+// points are the checkpoints on the target, in their order, as "topic/partition source->target".
+func (v *virtual) points(group string) (out []string) {
+	v.t.Helper()
+	for _, c := range v.checkpoints() {
+		if c.Group == group {
+			out = append(out, fmt.Sprintf("%s/%d %d->%d", c.Topic, c.Partition, c.Upstream, c.Downstream))
+		}
+	}
+	return out
+}
+
+func (v *virtual) checkpoints() (out []mm2.Checkpoint) {
+	v.t.Helper()
+	for _, r := range v.records(v.target, checkpointsTopic) {
+		if c, err := mm2.DecodeCheckpoint(r.Key, r.Value); err == nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// said counts the warnings and errors of all daemons so far that hold text; they have stopped.
+func (v *virtual) said(text string) (n int) {
+	for line := range strings.Lines(v.log.String()) {
+		if (strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR")) && strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *virtual) put(hand *kgo.Client, rs ...*kgo.Record) {
+	v.t.Helper()
+	if err := hand.ProduceSync(v.t.Context(), rs...).FirstErr(); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// checkpoint is a record as MirrorMaker 2 writes it.
+func checkpoint(t *testing.T, group string, partition int32, at offsets.Source, there offsets.Target) *kgo.Record {
+	t.Helper()
+	key, value, err := mm2.Checkpoint{Group: group, Topic: "pizza", Partition: partition, Upstream: at, Downstream: there}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &kgo.Record{Topic: checkpointsTopic, Key: key, Value: value}
+}
+
+// Whatever else is in the checkpoints topic: kferry writes its own behind, says nothing and carries on.
+func TestOthersInTheCheckpointsTopic(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 2)
+		if err := v.target.CreateTopic(checkpointsTopic, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+			t.Fatal(err)
+		}
+		whole := checkpoint(t, "consumer-group-a", 1, 5, 5)
+		deleted := checkpoint(t, "consumer-group-a", 0, 60, 60)
+		foreign := checkpoint(t, "of-another", 0, 900, 900)
+		odd := []*kgo.Record{
+			{}, {Value: []byte("no key")}, {Key: []byte("no checkpoint"), Value: []byte("at all")}, {Key: whole.Key, Value: whole.Value[:5]},
+			{Key: foreign.Key[:3], Value: foreign.Value}, {Key: whole.Key, Value: append([]byte{0, 9}, whole.Value[2:]...)}, {Key: []byte{}, Value: []byte{}},
+		}
+		for _, r := range odd {
+			r.Topic = checkpointsTopic
+		}
+		v.put(v.to, append(odd, foreign, whole, &kgo.Record{Topic: checkpointsTopic, Key: foreign.Key[:4]})...)
+		v.put(v.to, deleted, &kgo.Record{Topic: checkpointsTopic, Key: deleted.Key})
+		v.write("pizza", 0, 0, 100)
+		v.write("pizza", 1, 0, 100)
+		v.commit(v.from, "consumer-group-a", "pizza", 60, 70)
+		stop := v.run(v.following("pizza"))
+		v.group("consumer-group-a", "pizza", 0, "60->60 exact")
+		v.group("consumer-group-a", "pizza", 1, "70->70 exact")
+		stop()
+		v.has("pizza", 0, 100)
+		v.has("pizza", 1, 100)
+		got := v.points("consumer-group-a")
+		if n := len(got); n < 2 || !slices.Equal(got[n-2:], []string{"pizza/0 60->60", "pizza/1 70->70"}) {
+			t.Errorf("checkpoints %q: want the one that somebody deleted written anew, and a newer one", got)
+		}
+		if got := v.points("of-another"); !slices.Equal(got, []string{"pizza/0 900->900"}) {
+			t.Errorf("checkpoints of another: %q", got)
+		}
+		if n := v.said(""); n > 0 {
+			t.Errorf("%d warnings", n)
+		}
+	})
+}
+
+// A group that was moved ahead on the target stays there until the source has come to where it is.
+func TestGroupJumpsAheadOnTheTarget(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 100)
+		v.commit(v.from, "consumer-group-a", "pizza", 30)
+		stop := v.run(v.following("pizza"))
+		v.group("consumer-group-a", "pizza", 0, "30->30 exact")
+		v.commit(v.to, "consumer-group-a", "pizza", 80)
+		v.group("consumer-group-a", "pizza", 0, "30->80 ahead_on_target") // seen within a minute
+		v.commit(v.from, "consumer-group-a", "pizza", 70)
+		v.group("consumer-group-a", "pizza", 0, "70->80 ahead_on_target")
+		v.committed(v.to, "consumer-group-a", "pizza", 80)
+		v.write("pizza", 0, 100, 5)
+		v.await("pizza", 0, "running", 0)
+		v.commit(v.from, "consumer-group-a", "pizza", 90)
+		v.group("consumer-group-a", "pizza", 0, "90->90 exact")
+		stop()
+		v.committed(v.to, "consumer-group-a", "pizza", 90)
+		v.has("pizza", 0, 105)
+		if n := v.said(""); n > 0 {
+			t.Errorf("%d warnings", n)
+		}
+	})
+}
+
+// A source that lists no groups is asked for those that have a name, and the log says once what is missing.
+func TestSourceListsNoGroups(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.source.ControlKey(int16(kmsg.ListGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			v.source.KeepControl()
+			resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
+			resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+			return resp, nil, true
+		})
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 100)
+		v.commit(v.from, "plain", "pizza", 40)
+		v.commit(v.from, "consumer-group-a", "pizza", 50)
+		stop := v.run(v.following("pizza"))
+		v.group("plain", "pizza", 0, "40->40 exact")
+		v.commit(v.from, "plain", "pizza", 41)
+		v.group("plain", "pizza", 0, "41->41 exact")
+		stop()
+		v.committed(v.to, "plain", "pizza", 41)
+		v.committed(v.to, "consumer-group-a", "pizza", -1)
+		v.has("pizza", 0, 100)
+		if a, b := v.said(`cluster \"old\" lists no groups`), v.said(""); a != 1 || b != 1 {
+			t.Errorf("%d notices in %d warnings, want one", a, b)
+		}
+	})
+}
+
+// A target that takes no commits, or none of MirrorMaker 2's topics, gets the records all the same.
+func TestTargetForbids(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		var free []func()
+		for _, f := range []kfake.Fault{
+			{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: "consumer-group-a", Err: kerr.GroupAuthorizationFailed},
+			{Keys: []kmsg.Key{kmsg.Produce, kmsg.Metadata, kmsg.CreateTopics}, Topic: checkpointsTopic, Err: kerr.TopicAuthorizationFailed},
+			{Keys: []kmsg.Key{kmsg.Produce, kmsg.Metadata, kmsg.CreateTopics}, Topic: syncsOnTarget, Err: kerr.TopicAuthorizationFailed},
+			{Keys: []kmsg.Key{kmsg.Produce, kmsg.Metadata, kmsg.CreateTopics}, Topic: "heartbeats", Err: kerr.TopicAuthorizationFailed},
+		} {
+			f.Count = -1
+			free = append(free, v.target.Fault(f).Remove)
+		}
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 100)
+		v.commit(v.from, "consumer-group-a", "pizza", 30)
+		v.commit(v.from, "consumer-group-b", "pizza", 40)
+		stop := v.run(v.following("pizza"))
+		r := v.group("consumer-group-a", "pizza", 0, "30->-1 not_authorised")
+		if want := `grant Read on group "consumer-group-a" of cluster "new"`; !strings.Contains(r.Reason, want) {
+			t.Errorf("reason %q, want %q", r.Reason, want)
+		}
+		v.group("consumer-group-b", "pizza", 0, "40->40 exact")
+		v.write("pizza", 0, 100, 50)
+		v.await("pizza", 0, "running", 0)
+		v.has("pizza", 0, 150)
+		for _, f := range free {
+			f()
+		}
+		v.group("consumer-group-a", "pizza", 0, "30->30 exact") // tried each minute
+		v.commit(v.from, "consumer-group-b", "pizza", 41)
+		v.group("consumer-group-b", "pizza", 0, "41->41 exact")
+		for range 1200 {
+			if len(v.checkpoints()) > 0 && len(v.records(v.target, syncsOnTarget)) > 0 && len(v.records(v.target, "heartbeats")) > 0 {
+				break
+			}
+			time.Sleep(100 * time.Millisecond) // of the bubble's clock
+		}
+		stop()
+		if got := v.points("consumer-group-b"); len(got) == 0 || got[len(got)-1] != "pizza/0 41->41" {
+			t.Errorf("checkpoints %q", got)
+		}
+		if n := v.said("groups are not followed for lack of rights"); n != 1 {
+			t.Errorf("%d notices about rights, want one", n)
+		}
+		for _, topic := range []string{checkpointsTopic, syncsOnTarget, "heartbeats"} {
+			if v.said(topic) == 0 || len(v.records(v.target, topic)) == 0 {
+				t.Errorf("%s: %d warnings, %d records in the end; want some of both", topic, v.said(topic), len(v.records(v.target, topic)))
+			}
+		}
+	})
+}
+
+// byLane sorts checkpoints so that those of a partition follow each other, in their order.
+func byLane(cs []mm2.Checkpoint) []mm2.Checkpoint {
+	slices.SortStableFunc(cs, func(a, b mm2.Checkpoint) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return cs
+}
