@@ -54,6 +54,13 @@ func (t *topic) ensure(ctx context.Context) error {
 	return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
 }
 
+// lost has the topic made again: it was deleted, or only now our user may make it.
+func (t *topic) lost() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.made = false
+}
+
 // write returns once all of records are there, or with the first error.
 func (t *topic) write(ctx context.Context, records []*kgo.Record) error {
 	if len(records) == 0 {
@@ -68,6 +75,9 @@ func (t *topic) write(ctx context.Context, records []*kgo.Record) error {
 		r.Topic, r.Partition = t.name, 0
 	}
 	if err := t.cl.Client().ProduceSync(ctx, records...).FirstErr(); err != nil {
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.lost()
+		}
 		return fmt.Errorf("cannot write to topic %q: %w: our user needs Write on it, and Create if it is not there", t.name, kafka.Explain(t.cl.Alias(), err))
 	}
 	return nil
@@ -143,12 +153,15 @@ func NewCheckpoints(o Options) *Checkpoints {
 	return &Checkpoints{o.topic(o.Target, o.Names.Checkpoints())}
 }
 
-// Load reads the last checkpoint of each group and partition. Records that are
-// none are left out: others may write to the topic, and nothing depends on them.
+// Load reads the last checkpoint of each group and partition; one that was deleted
+// is none. Records of any other kind are left out: others may write to the topic,
+// and nothing depends on them.
 func (c *Checkpoints) Load(ctx context.Context) ([]mm2.Checkpoint, error) {
 	last := map[string]mm2.Checkpoint{} // by key
 	err := c.topic.cl.ReadTopic(ctx, c.topic.name, func(r *kgo.Record) error {
-		if x, err := mm2.DecodeCheckpoint(r.Key, r.Value); err == nil {
+		if r.Value == nil {
+			delete(last, string(r.Key))
+		} else if x, err := mm2.DecodeCheckpoint(r.Key, r.Value); err == nil {
 			last[string(r.Key)] = x
 		}
 		return nil
