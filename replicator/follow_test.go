@@ -316,3 +316,46 @@ func byLane(cs []mm2.Checkpoint) []mm2.Checkpoint {
 	})
 	return cs
 }
+
+// kill ends a daemon without letting it store anything more.
+func (v *virtual) kill(end func() error) {
+	v.gates[v.target].set(true)
+	_ = end() // it cannot store its progress
+	v.gates[v.target].set(false)
+}
+
+// A daemon that is killed before it has read back what the kill before left in doubt does not make the doubt last.
+func TestKilledInDoubt(t *testing.T) {
+	for _, after := range []time.Duration{300 * time.Millisecond, 1200 * time.Millisecond, 1900 * time.Millisecond, 5 * time.Second, time.Minute} {
+		t.Run(after.String(), func(t *testing.T) {
+			virtually(t, func(t *testing.T, v *virtual) {
+				cfg := v.config("pizza")
+				cfg.Flows[0].SyncTopicConfigs = true // so kferry knows that the source is not compacted
+				v.topic("pizza", 1)
+				written := 0
+				for range 4 {
+					end := v.begin(cfg)
+					v.await("pizza", 0, "running", 0)
+					for range 5 {
+						v.write("pizza", 0, written, 20)
+						written += 20
+						v.await("pizza", 0, "running", 0)
+						v.put(v.to, &kgo.Record{Topic: "pizza", Value: []byte("of another")})
+					}
+					time.Sleep(after)
+					v.kill(end)
+				}
+				stop := v.run(cfg)
+				v.await("pizza", 0, "running", 0)
+				time.Sleep(time.Minute)
+				for at := range int64(written) {
+					got := v.d.Translate(replicator.Lookup{Topic: "pizza", Offset: at})
+					if len(got) != 1 || got[0].RecordsAgain > 0 || got[0].Found == "floor" {
+						t.Fatalf("source offset %d: %+v", at, got)
+					}
+				}
+				stop()
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,6 +40,9 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 	var whose []*member
 	var marks []mapMark
 	for _, m := range f.members() {
+		if m.settling(now) {
+			continue
+		}
 		version := m.lane.OffsetsVersion()
 		since := now.Sub(m.mapped.at)
 		if since < anyMapEvery && (version == m.mapped.version || since < mapEvery && !last) || m.stored.Lane.Topic == "" {
@@ -63,6 +67,21 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 		m.mapped = marks[i]
 	}
 	return nil
+}
+
+// settling tells that the lane's doubt is about to be settled. Until then the map
+// stays as it was stored before: it ends where the doubt begins, or sooner, so
+// that after a crash all of it is in doubt again, and is read back then. A doubt
+// that cannot be settled, for the source is compacted, holds it up only for a while.
+func (m *member) settling(now time.Time) bool {
+	if !m.lane.InDoubt() {
+		m.doubted = time.Time{}
+		return false
+	}
+	if m.doubted.IsZero() {
+		m.doubted = now
+	}
+	return now.Sub(m.doubted) < mapEvery
 }
 
 // remap finds the offset map with which each lane begins. Two are stored before
@@ -181,9 +200,7 @@ func (h *helm) doubts() (ds []doubt) {
 func (f *flow) settle(ctx context.Context, d doubt) {
 	log := f.log.With("topic", d.lane.Topic, "partition", d.lane.Partition, "records", d.Records)
 	found, err := f.findAgain(ctx, d)
-	if err == nil {
-		err = d.lane.Settle(d.Doubt, found)
-	}
+	err = errors.Join(err, d.lane.Settle(d.Doubt, found))
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:

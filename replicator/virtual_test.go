@@ -72,6 +72,18 @@ func (v *virtual) config(topics ...string) *config.Config {
 
 func (v *virtual) run(cfg *config.Config) (stop func()) {
 	v.t.Helper()
+	end := v.begin(cfg)
+	return func() {
+		v.t.Helper()
+		if err := end(); err != nil {
+			v.t.Errorf("daemon: %v", err)
+		}
+	}
+}
+
+// begin is run for a daemon that may end with an error.
+func (v *virtual) begin(cfg *config.Config) (end func() error) {
+	v.t.Helper()
 	d, err := replicator.New(cfg, replicator.Options{
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(v.t.Output(), &v.log), nil)),
 		ClusterOptions: func(alias string) kafka.Options {
@@ -85,12 +97,9 @@ func (v *virtual) run(cfg *config.Config) (stop func()) {
 	ctx, cancel := context.WithCancel(v.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	return func() {
-		v.t.Helper()
+	return func() error {
 		cancel()
-		if err := <-done; err != nil {
-			v.t.Errorf("daemon: %v", err)
-		}
+		return <-done
 	}
 }
 

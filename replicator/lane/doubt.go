@@ -19,25 +19,40 @@ func (l *Lane) doubtLocked() {
 		return
 	}
 	if h := holes[len(holes)-1]; h.Source+offsets.Source(h.SourceLen) == l.pos.Source {
+		l.told = false
 		l.doubt = &Doubt{h, l.pos.Producer, l.pos.Epoch, l.pos.Sequence}
 	}
 }
 
-// Doubt returns the doubt with which the lane has begun, once.
+// Doubt returns the doubt with which the lane has begun, once. Settle is to be
+// called with it.
 func (l *Lane) Doubt() (d Doubt, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.doubt == nil {
+	if l.doubt == nil || l.told {
 		return d, false
 	}
-	d, l.doubt = *l.doubt, nil
-	return d, true
+	l.told = true
+	return *l.doubt, true
+}
+
+// InDoubt tells that the lane has a doubt that is not settled yet. A map that is
+// stored now has a hole there which nobody would look into after a crash.
+func (l *Lane) InDoubt() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.doubt != nil
 }
 
 // Settle takes what was found of d, ascending and up to its end; what is before
-// the first piece stays in doubt. It returns an error, and nothing changes, if
-// the pieces do not fit in.
+// the first piece stays unknown, all of it if there is none. It returns an error,
+// and the map does not change, if the pieces do not fit in.
 func (l *Lane) Settle(d Doubt, found []offsets.Piece) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doubt != nil && *l.doubt == d {
+		l.doubt = nil
+	}
 	if len(found) == 0 {
 		return nil
 	}
@@ -50,7 +65,5 @@ func (l *Lane) Settle(d Doubt, found []offsets.Piece) error {
 	if rest.SourceLen > 0 && rest.TargetLen > 0 {
 		found = append([]offsets.Piece{rest}, found...)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return l.offsets.Fill(d.Piece, found...)
 }

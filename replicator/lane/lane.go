@@ -126,7 +126,8 @@ type Lane struct {
 
 	offsets *offsets.Map   // nil until the lane starts. Invariant: it ends at pos.Source
 	reach   offsets.Target // all that the target had of the lane when it started is below
-	doubt   *Doubt
+	doubt   *Doubt         // nil: there is none, or it is settled
+	told    bool           // of doubt: Doubt has returned it
 
 	ready, room func(*Lane) // told that there is something to send, or room to fetch
 }
