@@ -170,6 +170,23 @@ func TestCycleAgainstMirrorMaker(t *testing.T) {
 	}
 }
 
+// MirrorMaker 2 has a name for what came from the target, too; there is nothing of it to be carried.
+func TestMM2DownstreamTopicRenaming(t *testing.T) {
+	for _, c := range []struct{ source, target, topic, want string }{
+		{"source1", "target2", "topic3", "source1.topic3"},
+		{"source1", "target2", "target2.topic3", ""}, // "topic3" there
+		{"source1", "target2", "source6.topic7", "source1.source6.topic7"},
+	} {
+		p, got := mustNew(t, Options{Kind: Default, SourceAlias: c.source, TargetAlias: c.target}), ""
+		if !p.Cycle(c.topic) {
+			got = p.Target(c.topic)
+		}
+		if got != c.want {
+			t.Errorf("%s->%s: %q is called %q, want %q", c.source, c.target, c.topic, got, c.want)
+		}
+	}
+}
+
 // Flows between three clusters, all with policy default: copying until nothing
 // is new must end, with each topic once per cluster and way there.
 func TestDefaultNeverGoesRound(t *testing.T) {
