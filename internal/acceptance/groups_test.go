@@ -17,16 +17,21 @@ import (
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
-// follow has the flow follow the test's groups, and gives both users the rights for that.
+// follow has the flow follow the test's groups, and gives both users the rights for that. The source's alias becomes the test's
+// name: so what is named by it, as checkpoints are, is the test's own.
 func (p *pair) follow(s tree) {
 	p.t.Helper()
 	p.source.Allow(p.t, reader, kadm.NewACLs().Groups(p.name+".").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe))
 	p.target.Allow(p.t, writer, kadm.NewACLs().Groups(p.name+".").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead))
-	p.target.Allow(p.t, writer, kadm.NewACLs().Topics("heartbeats", "old.heartbeats", "old.checkpoints.internal", "mm2-offset-syncs.old.internal").
-		Operations(kadm.OpCreate, kadm.OpWrite, kadm.OpRead))
-	f := flowOf(s)
+	p.target.Allow(p.t, writer, kadm.NewACLs().Topics("heartbeats", p.syncs()).Operations(kadm.OpCreate, kadm.OpWrite, kadm.OpRead))
+	clusters, f := at(s, "clusters"), flowOf(s)
+	clusters[p.name], f["source"] = clusters["old"], p.name
+	delete(clusters, "old")
 	f["groups"], f["groups_interval"] = []string{p.name + `\..*`}, "1s"
 }
+
+// syncs is the topic of a followed flow's offset syncs, on the target.
+func (p *pair) syncs() string { return "mm2-offset-syncs." + p.name + ".internal" }
 
 // Groups that stand all over a topic with the gaps of transactions and of compaction go on at the target where they were:
 // they miss nothing and read nothing again. MirrorMaker 2 does the same job beside it, and is shown for comparison.
@@ -135,7 +140,7 @@ func (p *pair) commit(c *kafkatest.Cluster, group, topic string, at map[int32]in
 	for partition, offset := range at {
 		os.Add(kadm.Offset{Topic: topic, Partition: partition, At: offset, LeaderEpoch: -1})
 	}
-	if err := c.Admin(p.t).CommitAllOffsets(p.t.Context(), group, os); err != nil {
+	if err := p.admin(c).CommitAllOffsets(p.t.Context(), group, os); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -143,7 +148,7 @@ func (p *pair) commit(c *kafkatest.Cluster, group, topic string, at map[int32]in
 // committed is where a group is in a topic; a partition where it is nowhere is absent.
 func (p *pair) committed(c *kafkatest.Cluster, group, topic string) map[int32]int64 {
 	p.t.Helper()
-	os, err := c.Admin(p.t).FetchOffsets(p.t.Context(), group)
+	os, err := p.admin(c).FetchOffsets(p.t.Context(), group)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ type pair struct {
 	t              testing.TB
 	name           string
 	source, target *kafkatest.Cluster
+	admins         map[*kafkatest.Cluster]*kadm.Client
 }
 
 // A right is what a user may do with topics that begin with a prefix.
@@ -74,12 +75,22 @@ func barePair(t testing.TB, version string) *pair {
 		t: t, name: fmt.Sprintf("%s-%d", strings.ToLower(name), time.Now().UnixNano()%1e6),
 		source: kafkatest.Shared(t, options(reader, readerSecret)),
 		target: kafkatest.Shared(t, options(writer, writerSecret)),
+		admins: map[*kafkatest.Cluster]*kadm.Client{},
 	}
 	t.Cleanup(func() {
 		p.clear(p.source)
 		p.clear(p.target)
 	})
 	return p
+}
+
+// admin is a client of the administrator, for the goroutine of the test.
+func (p *pair) admin(c *kafkatest.Cluster) *kadm.Client {
+	p.t.Helper()
+	if p.admins[c] == nil {
+		p.admins[c] = c.Admin(p.t)
+	}
+	return p.admins[c]
 }
 
 // clear deletes the test's topics, which may take gigabytes. What stays is litter, and goes with the cluster.
@@ -98,7 +109,7 @@ func (p *pair) clear(c *kafkatest.Cluster) {
 	}
 	topics.FilterInternal()
 	for _, name := range topics.Names() {
-		if strings.HasPrefix(name, p.name+".") || strings.HasPrefix(name, "kferry."+p.name+".") {
+		if strings.HasPrefix(name, p.name+".") || strings.HasPrefix(name, "kferry."+p.name+".") || name == p.syncs() {
 			_, _ = admin.DeleteTopics(ctx, name)
 		}
 	}
