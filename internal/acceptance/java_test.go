@@ -56,7 +56,7 @@ func javaReads(t *testing.T, policy string) {
 	p.arrived(f, target, st.Records)
 	rows := p.shown(f, group)
 	for topic, n := range map[string]int64{p.syncs(): 2, p.name + ".heartbeats": 1, "heartbeats": 1} {
-		p.arrived(f, topic, n)
+		p.holds(topic, n)
 	}
 	f.Stop()
 
@@ -70,6 +70,16 @@ func javaReads(t *testing.T, policy string) {
 	}
 	p.client(group, target, properties, offsets)
 	p.formatted(topic, target, group, src, dst, at, there)
+}
+
+// holds waits until a topic of the target has n records; more may come.
+func (p *pair) holds(topic string, n int64) {
+	p.t.Helper()
+	ferrytest.Eventually(p.t, longer(), fmt.Sprintf("%d records in %s", n, topic), func() (bool, string) {
+		ends, err := p.admin(p.target).ListEndOffsets(p.t.Context(), topic)
+		o, _ := ends.Lookup(topic, 0)
+		return err == nil && o.Err == nil && o.Offset >= n, fmt.Sprint(o.Offset, " records ", err, o.Err)
+	})
 }
 
 // shown is what "kferry offsets show" prints about a group, once it is where it shall be.
