@@ -2,6 +2,7 @@ package replicator_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -86,16 +87,22 @@ func TestReplicasShareTheLanes(t *testing.T) {
 }
 
 // Replicas that start at the same moment, on a flow that nobody has begun, must
-// agree where its lanes begin, though each sees another end of the source.
+// agree where its lanes begin, though each sees another end of the source, and
+// comes to some of the lanes later than to others.
 func TestReplicasBeginAtOnce(t *testing.T) {
 	for i := range 5 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			p := fakePair(t)
 			for _, c := range []*kfake.Cluster{p.source, p.target} {
-				if err := c.CreateTopic("pizza", 6, nil); err != nil {
+				if err := c.CreateTopic("pizza", 32, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
+			rnd := rand.New(rand.NewPCG(uint64(i), 1))
+			p.target.Fault(kfake.Fault{
+				Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: "pizza", Partitions: []int32{1, 4, 6, 9, 13, 17, 21, 22, 25, 28, 30},
+				Err: kerr.UnknownTopicOrPartition, Count: 12, When: func(kmsg.Request) bool { return rnd.IntN(2) == 0 },
+			})
 			cl, admin := p.client(t, p.source), p.admin(t)
 			var load sync.WaitGroup
 			load.Go(func() {
