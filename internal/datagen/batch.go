@@ -41,8 +41,9 @@ func (c Codec) kgo() (kgo.CompressionCodec, error) {
 
 // producer is who writes: the broker tells repeated batches by it.
 type producer struct {
-	id    int64
-	epoch int16
+	id            int64
+	epoch         int16
+	transactional bool
 }
 
 // builder collects the records of the next batch of one partition.
@@ -88,7 +89,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // close returns the batch of the collected records, in memory of its own, and empties the builder.
 // z may be nil for no compression; dst is its scratch.
 func (b *builder) close(p producer, seq int32, z kgo.Compressor, dst *bytes.Buffer) ([]byte, error) {
-	const afterLength, crcStart = 12, 21 // byte positions in a v2 batch
+	const (
+		afterLength, crcStart = 12, 21 // byte positions in a v2 batch
+		transactional         = 1 << 4 // in its attributes
+	)
 	body, codec := b.records, kgo.CodecNone
 	if z != nil {
 		dst.Reset()
@@ -96,10 +100,14 @@ func (b *builder) close(p producer, seq int32, z kgo.Compressor, dst *bytes.Buff
 			return nil, fmt.Errorf("compressing %d bytes failed", len(b.records))
 		}
 	}
+	attributes := int16(codec)
+	if p.transactional {
+		attributes |= transactional
+	}
 	rb := kmsg.RecordBatch{
 		PartitionLeaderEpoch: -1,
 		Magic:                2,
-		Attributes:           int16(codec),
+		Attributes:           attributes,
 		LastOffsetDelta:      b.count - 1,
 		FirstTimestamp:       b.firstTime,
 		MaxTimestamp:         b.maxTime,

@@ -3,7 +3,7 @@
 //
 // It controls what a replicator must cope with: how many records a batch has, exactly; the codec; the rate; aborted
 // transactions. Batches are built here and sent raw, several at a time, because the batches of an ordinary producer depend
-// on timing. Transactions go through kgo's own producer.
+// on timing.
 package datagen
 
 import (
@@ -143,9 +143,9 @@ func begun(ctx context.Context, c *kafka.Cluster, o Options) (w writer, partitio
 		return nil, 0, err
 	}
 	if o.Transactional {
-		w, err = newTxnWriter(ctx, c, o)
+		w, err = newTxnWriter(ctx, c, topic, o)
 	} else {
-		w, err = newRawWriter(ctx, c, topic, o)
+		w, err = newRawWriter(ctx, c, topic, o, nil)
 	}
 	return w, len(topic.leaders), err
 }

@@ -165,9 +165,6 @@ func TestExactBatches(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/txn=%v", n, txn), func(t *testing.T) {
 				_, c := open(t, 4, "orders")
 				o := Options{Topic: "orders", Records: 4003, Batch: n, Seed: 5, Codec: Snappy, Transactional: txn, TxnRecords: 5000}
-				if txn && n == 1 {
-					o.Records = 403 // each batch is a round trip
-				}
 				if _, err := Run(t.Context(), c, o); err != nil {
 					t.Fatal(err)
 				}

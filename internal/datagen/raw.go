@@ -33,6 +33,7 @@ type rawWriter struct {
 	c     *kafka.Cluster
 	topic topicInfo
 	who   producer
+	txn   *string        // the transactional id; nil = no transactions
 	batch int            // records in a batch; 0 = by size
 	z     kgo.Compressor // nil = none
 	zbuf  bytes.Buffer
@@ -79,7 +80,7 @@ type answer struct {
 	err  error
 }
 
-func newRawWriter(ctx context.Context, c *kafka.Cluster, topic topicInfo, o Options) (*rawWriter, error) {
+func newRawWriter(ctx context.Context, c *kafka.Cluster, topic topicInfo, o Options, txn *string) (*rawWriter, error) {
 	codec, err := o.Codec.kgo()
 	if err != nil {
 		return nil, err
@@ -90,6 +91,7 @@ func newRawWriter(ctx context.Context, c *kafka.Cluster, topic topicInfo, o Opti
 	}
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.ProducerID, req.ProducerEpoch = -1, -1
+	req.TransactionalID, req.TransactionTimeoutMillis = txn, txnTimeout
 	resp, err := req.RequestWith(ctx, c.Client())
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
@@ -98,8 +100,8 @@ func newRawWriter(ctx context.Context, c *kafka.Cluster, topic topicInfo, o Opti
 		return nil, fmt.Errorf("get a producer id: %w", kafka.Explain(c.Alias(), err))
 	}
 	return &rawWriter{
-		c: c, topic: topic, batch: o.Batch, z: z,
-		who:     producer{resp.ProducerID, resp.ProducerEpoch},
+		c: c, topic: topic, txn: txn, batch: o.Batch, z: z,
+		who:     producer{resp.ProducerID, resp.ProducerEpoch, txn != nil},
 		parts:   make([]part, len(topic.leaders)),
 		flights: map[route]int{},
 		answers: make(chan answer),
@@ -260,7 +262,7 @@ func (w *rawWriter) send(ctx context.Context, r route) bool {
 // produce sends a request. A cancelled one would break the connection for those behind it, so ctx does not reach it.
 func (w *rawWriter) produce(ctx context.Context, r route, batches map[int32]*made) {
 	req := kmsg.NewPtrProduceRequest()
-	req.TimeoutMillis = produceTimeout
+	req.TransactionID, req.TimeoutMillis = w.txn, produceTimeout
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic, t.TopicID = w.topic.name, w.topic.id
 	for n, m := range batches {

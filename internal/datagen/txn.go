@@ -2,88 +2,76 @@ package datagen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kferry/kferry/internal/kafka"
 )
 
-// txnWriter writes in transactions, with kgo's own producer. For batches of an exact number of records it gathers
-// them per partition and flushes each batch by itself; that costs a round trip per batch.
-type txnWriter struct {
-	cl         *kgo.Client
-	alias      string
-	topic      string
-	batch      int
-	records    int // in a transaction
-	abortRatio float64
-	rng        *rand.Rand
+// txnTimeout is how long, in milliseconds, the coordinator leaves a transaction open that nobody ends.
+const txnTimeout = 60_000
 
-	waiting [][]*kgo.Record // by partition
-	open    bool            // a transaction has begun
-	added   int             // records of the open transaction, waiting ones included
-	in      Stats           // of the open transaction, without waiting ones
-	st      Stats           // of those that ended
+// txnWriter writes in transactions: what a rawWriter writes, between what the coordinator must be told. kgo's own producer
+// cannot be used, because it may close a batch early: what drains it goes on for a moment behind a flush.
+type txnWriter struct {
+	raw         *rawWriter
+	coordinator *kgo.Client
+	records     int // in a transaction
+	abortRatio  float64
+	rng         *rand.Rand
+
+	joined map[int32]bool // partitions of the open transaction
+	added  int            // its records
+	st     Stats          // of those that ended
 }
 
-func newTxnWriter(ctx context.Context, c *kafka.Cluster, o Options) (*txnWriter, error) {
-	codec, err := o.Codec.kgo()
+func newTxnWriter(ctx context.Context, c *kafka.Cluster, topic topicInfo, o Options) (*txnWriter, error) {
+	// From version 5 on the end of a transaction changes the producer's epoch, and partitions join by themselves; older
+	// brokers know neither. These versions do the same on all.
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.AddPartitionsToTxn), 3)
+	versions.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	cl, err := c.NewClient(kgo.MaxVersions(versions))
 	if err != nil {
 		return nil, err
 	}
 	// Two runs at the same time must not fence each other, so the id is of this run alone.
 	id := "kferry-datagen-" + strconv.FormatUint(rand.Uint64(), 36)
-	opts := []kgo.Opt{kgo.TransactionalID(id), kgo.ProducerBatchCompression(codec), kgo.RecordPartitioner(kgo.ManualPartitioner())}
-	if o.Batch > 0 {
-		opts = append(opts, kgo.ManualFlushing(), kgo.MaxBufferedRecords(max(o.Batch, o.TxnRecords))) // flush alone cuts batches
-	}
-	cl, err := c.NewClient(opts...)
+	raw, err := newRawWriter(ctx, c, topic, o, &id)
 	if err != nil {
+		cl.Close()
 		return nil, err
 	}
-	w := &txnWriter{
-		cl: cl, alias: c.Alias(), topic: o.Topic, batch: o.Batch, records: o.TxnRecords, abortRatio: o.AbortRatio,
-		rng: rand.New(rand.NewPCG(o.Seed, 0xab0)),
-	}
-	if _, _, err := cl.ProducerID(ctx); err != nil {
-		cl.Close()
-		return nil, fmt.Errorf("get a transactional producer id: %w", kafka.Explain(c.Alias(), err))
-	}
-	return w, nil
+	return &txnWriter{
+		raw: raw, coordinator: cl, records: o.TxnRecords, abortRatio: o.AbortRatio,
+		rng: rand.New(rand.NewPCG(o.Seed, 0xab0)), joined: map[int32]bool{},
+	}, nil
 }
 
 func (w *txnWriter) stats() Stats { return w.st }
 
-func (w *txnWriter) close() { w.cl.Close() }
+func (w *txnWriter) close() {
+	w.raw.close()
+	w.coordinator.Close()
+}
 
 func (w *txnWriter) add(ctx context.Context, partition int32, r Record, now int64) error {
-	if !w.open {
-		if err := w.cl.BeginTransaction(); err != nil {
-			return fmt.Errorf("begin a transaction: %w", err)
-		}
-		w.open = true
-	}
-	for len(w.waiting) <= int(partition) {
-		w.waiting = append(w.waiting, nil)
-	}
-	kr := &kgo.Record{
-		Topic: w.topic, Partition: partition, Timestamp: time.UnixMilli(now),
-		Key: append([]byte(nil), r.Key...), Value: append([]byte(nil), r.Value...),
-	}
-	for _, h := range r.Headers {
-		kr.Headers = append(kr.Headers, kgo.RecordHeader{Key: h.Key, Value: append([]byte(nil), h.Value...)})
-	}
-	w.waiting[partition] = append(w.waiting[partition], kr)
-	w.added++
-	if len(w.waiting[partition]) == w.batch {
-		w.put(ctx, partition)
-		if err := w.cl.Flush(ctx); err != nil {
+	if !w.joined[partition] {
+		if err := w.join(ctx, partition); err != nil {
 			return err
 		}
+		w.joined[partition] = true
+	}
+	w.added++
+	if err := w.raw.add(ctx, partition, r, now); err != nil {
+		return err
 	}
 	if w.added == w.records {
 		return w.end(ctx)
@@ -91,20 +79,11 @@ func (w *txnWriter) add(ctx context.Context, partition int32, r Record, now int6
 	return nil
 }
 
-// put hands what waits for a partition to kgo: one batch.
-func (w *txnWriter) put(ctx context.Context, partition int32) {
-	for _, r := range w.waiting[partition] {
-		w.in.Records++
-		w.in.Bytes += int64(len(r.Key) + len(r.Value))
-		// A record that fails fails the commit, which says why. The context of a record that is under way must not end.
-		w.cl.Produce(context.WithoutCancel(ctx), r, nil)
-	}
-	w.in.Batches++
-	w.waiting[partition] = w.waiting[partition][:0]
-}
-
 func (w *txnWriter) flush(ctx context.Context, all bool) error {
-	if !all || !w.open {
+	if !all {
+		return w.raw.flush(ctx, false)
+	}
+	if len(w.joined) == 0 {
 		return nil
 	}
 	return w.end(ctx)
@@ -112,25 +91,67 @@ func (w *txnWriter) flush(ctx context.Context, all bool) error {
 
 // end commits or aborts the open transaction.
 func (w *txnWriter) end(ctx context.Context) error {
-	for i := range w.waiting {
-		if len(w.waiting[i]) > 0 {
-			w.put(ctx, int32(i))
-		}
-	}
-	if err := w.cl.Flush(ctx); err != nil {
+	if err := w.raw.flush(ctx, true); err != nil {
 		return err
 	}
 	abort := w.rng.Float64() < w.abortRatio
-	if err := w.cl.EndTransaction(ctx, kgo.TransactionEndTry(!abort)); err != nil {
-		return fmt.Errorf("end a transaction: %w", kafka.Explain(w.alias, err))
+	err := w.ask(ctx, "end a transaction", func(ctx context.Context) error {
+		req := kmsg.NewPtrEndTxnRequest()
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch = *w.raw.txn, w.raw.who.id, w.raw.who.epoch
+		req.Commit = !abort
+		resp, err := req.RequestWith(ctx, w.coordinator)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(resp.ErrorCode)
+	})
+	if err != nil {
+		return err
 	}
-	w.st.Batches += w.in.Batches
-	w.st.Bytes += w.in.Bytes
-	if abort {
-		w.st.Aborted += w.in.Records
+	acked := w.raw.stats()
+	if n := acked.Records - w.st.Records - w.st.Aborted; abort {
+		w.st.Aborted += n
 	} else {
-		w.st.Records += w.in.Records
+		w.st.Records += n
 	}
-	w.in, w.added, w.open = Stats{}, 0, false
+	w.st.Batches, w.st.Bytes = acked.Batches, acked.Bytes
+	clear(w.joined)
+	w.added = 0
 	return nil
+}
+
+// join makes a partition part of the open transaction, or of a new one.
+func (w *txnWriter) join(ctx context.Context, partition int32) error {
+	return w.ask(ctx, "begin a transaction", func(ctx context.Context) error {
+		req := kmsg.NewPtrAddPartitionsToTxnRequest()
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch = *w.raw.txn, w.raw.who.id, w.raw.who.epoch
+		t := kmsg.NewAddPartitionsToTxnRequestTopic()
+		t.Topic, t.Partitions = w.raw.topic.name, []int32{partition}
+		req.Topics = append(req.Topics, t)
+		resp, err := req.RequestWith(ctx, w.coordinator)
+		switch {
+		case err != nil:
+			return err
+		case len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1:
+			return fmt.Errorf("%s: the broker's answer leaves out partition %d", w.raw.topic.name, partition)
+		}
+		return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+	})
+}
+
+// ask calls request until it is more than "not yet", which a coordinator says while it still writes the marks of the last
+// transaction. An end of ctx does not reach it: nobody would know what became of the transaction.
+func (w *txnWriter) ask(ctx context.Context, what string, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resendFor)
+	defer cancel()
+	for {
+		err := request(ctx)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, kerr.ConcurrentTransactions) && !kerr.IsRetriable(err) || ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, kafka.Explain(w.raw.c.Alias(), err))
+		}
+		sleep(ctx, resendFirst)
+	}
 }
