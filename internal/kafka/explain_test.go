@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafkatest"
 )
 
 // at is a cluster behind one address, plaintext and without a login.
@@ -104,7 +105,7 @@ type pingCase struct {
 
 func networkCases(t *testing.T) []pingCase {
 	plain := at(fake(t).ListenAddrs()...)
-	unknownCA := at(fake(t, kfake.TLS(serving(newAuthority(t).issue(nil)))).ListenAddrs()...)
+	unknownCA := at(fake(t, kfake.TLS(serving(kafkatest.NewAuthority(t).Issue(t, nil)))).ListenAddrs()...)
 	return []pingCase{
 		{name: "well", cfg: plain},
 		{name: "refused", cfg: at(refusing(t)), op: "connect", want: []string{"nothing listens"}},
@@ -125,28 +126,27 @@ func networkCases(t *testing.T) []pingCase {
 }
 
 func tlsCases(t *testing.T) []pingCase {
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := kafkatest.NewAuthority(t), kafkatest.NewAuthority(t)
 	tlsOnly := func(change func(*x509.Certificate)) config.Cluster {
-		return at(fake(t, kfake.TLS(serving(ca.issue(change)))).ListenAddrs()...)
+		return at(fake(t, kfake.TLS(serving(ca.Issue(t, change)))).ListenAddrs()...)
 	}
 	mutual := func(version uint16) config.Cluster {
-		s := serving(ca.issue(nil))
-		s.MaxVersion, s.ClientAuth, s.ClientCAs = version, tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		s.ClientCAs.AddCert(ca.cert)
+		s := serving(ca.Issue(t, nil))
+		s.MaxVersion, s.ClientAuth, s.ClientCAs = version, tls.RequireAndVerifyClientCert, ca.Pool()
 		return at(fake(t, kfake.TLS(s)).ListenAddrs()...)
 	}
-	strangerCert, strangerKey := store(t, t.TempDir(), other.issue(nil))
-	cert, key := store(t, t.TempDir(), ca.issue(nil))
+	strangerCert, strangerKey := kafkatest.StoreCertificate(t, t.TempDir(), other.Issue(t, nil))
+	cert, key := kafkatest.StoreCertificate(t, t.TempDir(), ca.Issue(t, nil))
 	return []pingCase{
 		{name: "unknown CA", cfg: withTLS(tlsOnly(nil), config.TLS{}), op: "tls", want: []string{"not trusted", "tls.ca_file"}, fatal: true},
-		{name: "other CA", cfg: withTLS(tlsOnly(nil), config.TLS{CAFile: other.file}), op: "tls", want: []string{"not trusted", "tls.ca_file"}, fatal: true},
-		{name: "host name", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"elsewhere.example"} }), config.TLS{CAFile: ca.file}), op: "tls", want: []string{"another name than 127.0.0.1", "tls.server_name"}, fatal: true},
-		{name: "expired", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), config.TLS{CAFile: ca.file}), op: "tls", want: []string{"expired", "renew"}, fatal: true},
-		{name: "client certificate for a server", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), config.TLS{CAFile: ca.file}), op: "tls", want: []string{"not acceptable"}, fatal: true},
-		{name: "mTLS 1.2 without certificate", cfg: withTLS(mutual(tls.VersionTLS12), config.TLS{CAFile: ca.file}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
-		{name: "mTLS 1.3 without certificate", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.file}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
-		{name: "mTLS with a stranger's certificate", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.file, CertFile: strangerCert, KeyFile: strangerKey}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
-		{name: "mTLS", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.file, CertFile: cert, KeyFile: key})},
+		{name: "other CA", cfg: withTLS(tlsOnly(nil), config.TLS{CAFile: other.File}), op: "tls", want: []string{"not trusted", "tls.ca_file"}, fatal: true},
+		{name: "host name", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"elsewhere.example"} }), config.TLS{CAFile: ca.File}), op: "tls", want: []string{"another name than 127.0.0.1", "tls.server_name"}, fatal: true},
+		{name: "expired", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), config.TLS{CAFile: ca.File}), op: "tls", want: []string{"expired", "renew"}, fatal: true},
+		{name: "client certificate for a server", cfg: withTLS(tlsOnly(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), config.TLS{CAFile: ca.File}), op: "tls", want: []string{"not acceptable"}, fatal: true},
+		{name: "mTLS 1.2 without certificate", cfg: withTLS(mutual(tls.VersionTLS12), config.TLS{CAFile: ca.File}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
+		{name: "mTLS 1.3 without certificate", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.File}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
+		{name: "mTLS with a stranger's certificate", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.File, CertFile: strangerCert, KeyFile: strangerKey}), op: "tls", want: []string{"client certificate", "tls.cert_file"}, fatal: true},
+		{name: "mTLS", cfg: withTLS(mutual(tls.VersionTLS13), config.TLS{CAFile: ca.File, CertFile: cert, KeyFile: key})},
 	}
 }
 

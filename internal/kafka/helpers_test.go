@@ -1,17 +1,7 @@
 package kafka
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -83,88 +73,4 @@ func (c *connCounter) to(broker int32) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.opened[broker]
-}
-
-// authority signs certificates for tests.
-type authority struct {
-	t    testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string // PEM of cert
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.file = filepath.Join(a.dir, "ca.pem")
-	tmpl := template()
-	tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.KeyUsage = true, true, x509.KeyUsageCertSign
-	var der []byte
-	der, a.key = a.sign(tmpl, nil)
-	a.cert, _ = x509.ParseCertificate(der)
-	writePEM(t, a.file, "CERTIFICATE", der)
-	return a
-}
-
-// template is valid from an hour ago for a day, with a serial of its own.
-func template() *x509.Certificate {
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-	return &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "kferry test"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-}
-
-// sign makes a key and a certificate for it; signed by itself while a has none.
-func (a *authority) sign(tmpl *x509.Certificate, change func(*x509.Certificate)) ([]byte, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if change != nil {
-		change(tmpl)
-	}
-	parent, signer := tmpl, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return der, key
-}
-
-// issue signs a certificate for 127.0.0.1, which change may alter.
-func (a *authority) issue(change func(*x509.Certificate)) tls.Certificate {
-	a.t.Helper()
-	tmpl := template()
-	tmpl.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	der, key := a.sign(tmpl, change)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// store writes c as cert.pem and key.pem into dir.
-func store(t testing.TB, dir string, c tls.Certificate) (cert, key string) {
-	t.Helper()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, cert, "CERTIFICATE", c.Certificate[0])
-	writePEM(t, key, "PRIVATE KEY", der)
-	return cert, key
-}
-
-func writePEM(t testing.TB, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/kafkatest"
 )
 
 // secure is a kfake cluster behind TLS, and a way to it without a CA.
@@ -29,10 +30,10 @@ func secure(t testing.TB, c *tls.Config) config.Cluster {
 func serving(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
 
 func TestTLS(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
-	good := serving(ca.issue(nil))
-	elsewhere := serving(ca.issue(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"broker.example"} }))
-	old := serving(ca.issue(nil))
+	ca, other := kafkatest.NewAuthority(t), kafkatest.NewAuthority(t)
+	good := serving(ca.Issue(t, nil))
+	elsewhere := serving(ca.Issue(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"broker.example"} }))
+	old := serving(ca.Issue(t, nil))
 	old.MaxVersion = tls.VersionTLS11
 	old.MinVersion = tls.VersionTLS10
 	for _, tc := range []struct {
@@ -41,13 +42,13 @@ func TestTLS(t *testing.T) {
 		client config.TLS
 		want   string // in the error; "" = none
 	}{
-		{"own CA", good, config.TLS{CAFile: ca.file}, ""},
+		{"own CA", good, config.TLS{CAFile: ca.File}, ""},
 		{"system roots", good, config.TLS{}, "tls.ca_file"},
-		{"wrong CA", good, config.TLS{CAFile: other.file}, "tls.ca_file"},
-		{"wrong name", elsewhere, config.TLS{CAFile: ca.file}, "tls.server_name"},
-		{"server_name", elsewhere, config.TLS{CAFile: ca.file, ServerName: "broker.example"}, ""},
-		{"server_name that is wrong", good, config.TLS{CAFile: ca.file, ServerName: "broker.example"}, "tls.server_name"},
-		{"TLS 1.1", old, config.TLS{CAFile: ca.file}, "tls"},
+		{"wrong CA", good, config.TLS{CAFile: other.File}, "tls.ca_file"},
+		{"wrong name", elsewhere, config.TLS{CAFile: ca.File}, "tls.server_name"},
+		{"server_name", elsewhere, config.TLS{CAFile: ca.File, ServerName: "broker.example"}, ""},
+		{"server_name that is wrong", good, config.TLS{CAFile: ca.File, ServerName: "broker.example"}, "tls.server_name"},
+		{"TLS 1.1", old, config.TLS{CAFile: ca.File}, "tls"},
 		{"unverified", good, config.TLS{InsecureSkipVerify: true}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -63,9 +64,9 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	ca := newAuthority(t)
-	cert, key := store(t, t.TempDir(), ca.issue(nil))
-	_, otherKey := store(t, t.TempDir(), ca.issue(nil))
+	ca := kafkatest.NewAuthority(t)
+	cert, key := kafkatest.StoreCertificate(t, t.TempDir(), ca.Issue(t, nil))
+	_, otherKey := kafkatest.StoreCertificate(t, t.TempDir(), ca.Issue(t, nil))
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, []byte("no certificate\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestTLSFiles(t *testing.T) {
 		{"key of another certificate", config.TLS{CertFile: cert, KeyFile: otherKey}, "private key does not match"},
 		{"certificate without key", config.TLS{CertFile: cert}, "key_file"},
 		{"key without certificate", config.TLS{KeyFile: key}, "cert_file"},
-		{"good", config.TLS{CAFile: ca.file, CertFile: cert, KeyFile: key}, ""},
+		{"good", config.TLS{CAFile: ca.File, CertFile: cert, KeyFile: key}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.tls.Enabled = true
@@ -101,7 +102,7 @@ func TestTLSFiles(t *testing.T) {
 
 func TestSkipVerifyWarnsOnce(t *testing.T) {
 	var log strings.Builder
-	cfg := secure(t, serving(newAuthority(t).issue(nil)))
+	cfg := secure(t, serving(kafkatest.NewAuthority(t).Issue(t, nil)))
 	cfg.TLS.InsecureSkipVerify = true
 	cfg.Connections = 3
 	c := open(t, cfg, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -118,9 +119,9 @@ func TestSkipVerifyWarnsOnce(t *testing.T) {
 // The files are exchanged in place: CA and certificate of the server, then our
 // own. The next connection uses the new ones.
 func TestRotation(t *testing.T) {
-	oldCA, newCA := newAuthority(t), newAuthority(t)
+	oldCA, newCA := kafkatest.NewAuthority(t), kafkatest.NewAuthority(t)
 	var mu sync.Mutex
-	serving := oldCA.issue(nil)
+	serving := oldCA.Issue(t, nil)
 	var seen *big.Int // serial of the client's certificate in the last handshake
 	cfg := secure(t, &tls.Config{
 		MaxVersion: tls.VersionTLS12, // later, our side is done before the server has looked at our certificate
@@ -140,10 +141,16 @@ func TestRotation(t *testing.T) {
 	})
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")
-	use := func(a *authority) *big.Int {
-		client := a.issue(nil)
-		store(t, dir, client)
-		writePEM(t, ca, "CERTIFICATE", a.cert.Raw)
+	use := func(a *kafkatest.Authority) *big.Int {
+		client := a.Issue(t, nil)
+		kafkatest.StoreCertificate(t, dir, client)
+		pem, err := os.ReadFile(a.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(ca, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		parsed, err := x509.ParseCertificate(client.Certificate[0])
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +188,7 @@ func TestRotation(t *testing.T) {
 		t.Error("a certificate of the old CA was accepted with the new CA file in place")
 	}
 	mu.Lock()
-	serving = newCA.issue(nil)
+	serving = newCA.Issue(t, nil)
 	mu.Unlock()
 	if err := dial(d); err != nil {
 		t.Fatal(err)
@@ -199,8 +206,8 @@ func TestRotation(t *testing.T) {
 // TLS goes on top of whatever the caller's dialer returns, and a failed
 // handshake does not leak the connection below.
 func TestDialerIsWrapped(t *testing.T) {
-	ca := newAuthority(t)
-	cfg := secure(t, serving(ca.issue(nil)))
+	ca := kafkatest.NewAuthority(t)
+	cfg := secure(t, serving(ca.Issue(t, nil)))
 	var conns []*closeWatch
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -213,7 +220,7 @@ func TestDialerIsWrapped(t *testing.T) {
 	if len(conns) != 1 || !conns[0].closed {
 		t.Fatalf("%d connections, the failed one not closed", len(conns))
 	}
-	cfg.TLS.CAFile = ca.file
+	cfg.TLS.CAFile = ca.File
 	if err := open(t, cfg, Options{Dialer: dial}).Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}

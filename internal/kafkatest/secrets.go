@@ -1,23 +1,14 @@
 package kafkatest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"hash"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
-	"time"
 )
 
 // The files that makeCerts writes into a cluster's folder.
@@ -28,58 +19,19 @@ const (
 
 // makeCerts writes a fresh CA and a broker certificate for loopback to dir.
 func makeCerts(dir string) error {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := newAuthority(filepath.Join(dir, caFile))
 	if err != nil {
-		return fmt.Errorf("kafkatest: ca key: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("kafkatest: broker key: %w", err)
-	}
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kafkatest CA"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(48 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "kafkatest broker"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	if err != nil {
-		return fmt.Errorf("kafkatest: ca certificate: %w", err)
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
-	if err != nil {
-		return fmt.Errorf("kafkatest: broker certificate: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("kafkatest: broker key: %w", err)
-	}
-	if err := writePEM(filepath.Join(dir, caFile), block{"CERTIFICATE", caDER}); err != nil {
 		return err
 	}
-	return writePEM(filepath.Join(dir, brokerFile), block{"PRIVATE KEY", keyDER}, block{"CERTIFICATE", leafDER})
-}
-
-type block struct {
-	kind string
-	der  []byte
-}
-
-func writePEM(path string, blocks ...block) error {
-	var out []byte
-	for _, b := range blocks {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: b.kind, Bytes: b.der})...)
+	c, err := a.issue(nil)
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(path, out, 0o600); err != nil {
-		return fmt.Errorf("kafkatest: %w", err)
+	pair, err := blocks(c)
+	if err != nil {
+		return err
 	}
-	return nil
+	return writePEM(filepath.Join(dir, brokerFile), pair...)
 }
 
 // scramIterations is the least that Kafka accepts: logins in tests are many.
