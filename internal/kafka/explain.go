@@ -222,7 +222,10 @@ func explainAlert(e *Error, text string) {
 	case alertRequired.Error(), alertBadCertificate.Error(), alertHandshakeFailure.Error():
 		e.Cause = "the broker wants a client certificate that it trusts, or shares no TLS version or cipher with us"
 		e.Remedy = "set tls.cert_file and tls.key_file to a certificate from an authority that the broker trusts"
-	case alertUnknown.Error(), alertUnknownCA.Error():
+	case alertUnknown.Error(): // a broker in Java says this of an expired one too
+		e.Cause = "the broker does not trust our client certificate, or it has expired"
+		e.Remedy = "renew tls.cert_file if it has, it is read again for each connection; else use one from an authority in the broker's truststore"
+	case alertUnknownCA.Error():
 		e.Cause = "the broker does not trust our client certificate"
 		e.Remedy = "use a tls.cert_file from an authority in the broker's truststore"
 	case alertExpired.Error():

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -71,6 +72,42 @@ func TestRealLogin(t *testing.T) {
 			var e *Error
 			if !errors.As(err, &e) || !strings.Contains(err.Error(), tc.want) || e.Fatal != tc.fatal || e.Addr == "" {
 				t.Errorf("want fatal %v and %q, got %v", tc.fatal, tc.want, err)
+			}
+		})
+	}
+}
+
+// A broker in Java does not say that a client's certificate has expired, only that it will not have it.
+func TestRealClientCertificate(t *testing.T) {
+	ca := kafkatest.NewAuthority(t)
+	b := kafkatest.Start(t, kafkatest.Options{
+		Security: kafkatest.SASLSSL,
+		Users:    map[string]string{"alice": "wonderland"},
+		Config: map[string]string{
+			"listener.name.client.ssl.client.auth":         "requested", // the cluster's own clients have none
+			"listener.name.client.ssl.truststore.type":     "PEM",
+			"listener.name.client.ssl.truststore.location": ca.File,
+		},
+	})
+	for _, tc := range []struct {
+		name   string
+		change func(*x509.Certificate)
+		want   []string // in the error; nil = none
+	}{
+		{"valid", nil, nil},
+		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, []string{"certificate", "expired", "renew tls.cert_file"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := b.Config("east", "alice")
+			cfg.TLS.CertFile, cfg.TLS.KeyFile = kafkatest.StoreCertificate(t, t.TempDir(), ca.Issue(t, tc.change))
+			err := open(t, cfg, Options{}).Ping(t.Context())
+			if (err == nil) != (tc.want == nil) {
+				t.Fatalf("got %v, want %q", err, tc.want)
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q is not in %v", w, err)
+				}
 			}
 		})
 	}
