@@ -37,16 +37,18 @@ func (m *member) failing() time.Duration {
 	return backoff(m.tries - 1)
 }
 
-// ail reports what keeps a lane waiting. A connection that fails is the broker's
-// outage, which its next answer ends; an error code is the topic's, which ends
-// when the lanes that had it get on.
-func (h *helm) ail(m *member, alias, at string, cause error) {
+// ail reports what keeps a lane waiting, and returns it in words. A connection
+// that fails is the broker's outage, which its next answer ends; an error code is
+// the topic's, which ends when the lanes that had it get on.
+func (h *helm) ail(m *member, alias, at string, cause error) (why error) {
 	var code *kerr.Error
 	if errors.As(cause, &code) {
 		at = fmt.Sprintf("%s topic %s", alias, m.lane.Topic)
 		h.ailing[m] = at
 	}
-	h.f.outages.report(at, "not served at the moment, trying on", kafka.Explain(alias, cause))
+	why = kafka.Explain(alias, cause)
+	h.f.outages.report(at, "not served at the moment, trying on", why)
+	return why
 }
 
 // heal ends the outages of lanes that got on, or no longer try.
@@ -78,8 +80,8 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 	var large *recode.TooLargeError
 	switch {
 	case v == kafka.Retry || v == kafka.Rehome:
-		h.ail(m, h.f.source.Alias(), at, cause)
-		l.Note("waiting for the source: " + cause.Error())
+		why := h.ail(m, h.f.source.Alias(), at, cause)
+		l.Note("waiting for the source: " + why.Error())
 		m.homeSource, m.due = true, time.Now().Add(m.failing())
 		h.pending[m] = true
 		h.f.askRefresh()
@@ -106,13 +108,13 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 	m.producer = nil
 	switch v {
 	case kafka.Retry, kafka.Rehome:
-		h.ail(m, h.f.target.Alias(), at, cause)
+		why := h.ail(m, h.f.target.Alias(), at, cause)
 		wait, now := m.failing(), time.Now()
 		if m.tries == 1 {
 			m.waits = now
 		}
 		m.due = now.Add(wait)
-		l.Set(lane.Waiting, "waiting for the target: "+cause.Error())
+		l.Set(lane.Waiting, "waiting for the target: "+why.Error())
 		l.Shed()
 		m.homeTarget = true
 		h.pending[m] = true

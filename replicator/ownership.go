@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/progress"
 )
@@ -133,7 +134,8 @@ func (s *seat) lost(slots []int32) {
 // goes on carrying.
 func (s *seat) failed(err error) {
 	if s.ctx.Err() == nil {
-		s.f.outages.report("group", "cannot take part in the group by which replicas share lanes, trying on; a replica that is alone carries all of them", err)
+		s.f.outages.report("group", "cannot take part in the group by which replicas share lanes, trying on; a replica that is alone carries all of them",
+			kafka.Explain(s.f.target.Alias(), err))
 	}
 }
 
