@@ -108,10 +108,12 @@ func (s *Store) All() []int32 {
 	return all
 }
 
+// byKey places records that have a key, and keeps nothing of them: it serves all stores at once.
+var byKey = kgo.StickyKeyPartitioner(nil).ForTopic("")
+
 // Slot is where the records of a lane are.
 func (s *Store) Slot(id lane.ID) int32 {
-	r := &kgo.Record{Key: []byte(Key(id))}
-	return int32(kgo.StickyKeyPartitioner(nil).ForTopic(s.topic).Partition(r, s.slots))
+	return int32(byKey.Partition(&kgo.Record{Key: []byte(Key(id))}, s.slots))
 }
 
 // compacted refuses a topic that forgets: progress older than its retention
