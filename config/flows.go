@@ -154,14 +154,18 @@ func checkGroups(r *report, f *Flow, at keyPath) {
 			targets[target] = source
 		}
 	}
+	checkMM2(r, f, at.child("mm2"))
+}
+
+func checkMM2(r *report, f *Flow, at keyPath) {
 	if f.MM2.Separator != "" && !nameChars.MatchString(f.MM2.Separator) {
-		r.add(at.child("mm2").child("separator"), f.MM2.Separator, "has characters that topic names cannot have: allowed are a-z A-Z 0-9 . _ -")
+		r.add(at.child("separator"), f.MM2.Separator, "has characters that topic names cannot have: allowed are a-z A-Z 0-9 . _ -")
 	}
 	if f.Policy == "default" && f.MM2.Separator != "" && f.MM2.Separator != f.Separator {
-		r.add(at.child("mm2").child("separator"), f.MM2.Separator, "is not the flow's separator %q: MirrorMaker 2 has one for all, leave it out", f.Separator)
+		r.add(at.child("separator"), f.MM2.Separator, "is not the flow's separator %q: MirrorMaker 2 has one for all, leave it out", f.Separator)
 	}
 	if t := f.MM2.OffsetsTopic; t != "" && !nameChars.MatchString(t) {
-		r.add(at.child("mm2").child("offsets_topic"), t, "is not the name of a topic: allowed are a-z A-Z 0-9 . _ -")
+		r.add(at.child("offsets_topic"), t, "is not the name of a topic: allowed are a-z A-Z 0-9 . _ -")
 	}
 }
 
