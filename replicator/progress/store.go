@@ -399,8 +399,10 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 	}
 	s.mu.Lock()
 	for _, r := range fresh {
-		if _, ok := before[s.Slot(r.Lane)]; !ok {
-			s.begun[r.Lane] = r // nobody wrote to its slot in between
+		_, foreign := before[s.Slot(r.Lane)]
+		// Nobody wrote to its slot in between, unless that was read while ours was on its way.
+		if _, read := s.begun[r.Lane]; !foreign && !read {
+			s.begun[r.Lane] = r
 		}
 	}
 	s.mu.Unlock()

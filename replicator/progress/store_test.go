@@ -620,3 +620,35 @@ func TestAClaimSeenInPassingCounts(t *testing.T) {
 		}
 	})
 }
+
+// A slot may be read while a claim is on its way into it: the claim then follows what is known of the slot, and yet is not the
+// first.
+func TestAClaimOnItsWayDoesNotCountForMore(t *testing.T) {
+	storing(t, func(t *testing.T, f *kfake.Cluster, cl *kafka.Cluster) {
+		a, b := open(t, cl), open(t, cl)
+		first := recordOf("t", 0, 5)
+		neighbour := recordOf("t", 1, 0)
+		for a.Slot(neighbour.Lane) != a.Slot(first.Lane) {
+			neighbour.Lane.Partition++
+		}
+		save(t, a, neighbour)
+		if _, err := b.Load(t.Context(), b.All()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Claim(t.Context(), []Record{first}); err != nil {
+			t.Fatal(err)
+		}
+		f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			f.SleepControl(func() {
+				if _, err := b.Load(t.Context(), b.All()); err != nil {
+					t.Error(err)
+				}
+			})
+			return nil, nil, false
+		})
+		got, err := b.Claim(t.Context(), []Record{recordOf("t", 0, 99)})
+		if err != nil || got[first.Lane] != first {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
