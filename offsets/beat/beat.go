@@ -47,11 +47,32 @@ func (t *topic) ensure(ctx context.Context) error {
 	}
 	_, err := t.cl.Admin().CreateTopic(ctx, 1, replication, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, t.name)
 	switch {
-	case err == nil, errors.Is(err, kerr.TopicAlreadyExists), errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+	case err == nil:
+		t.made = true
+		return t.led(ctx)
+	case errors.Is(err, kerr.TopicAlreadyExists), errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		t.made = true
 		return nil
 	}
 	return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
+}
+
+// led waits for a topic that was made a moment ago to have a leader.
+func (t *topic) led(ctx context.Context) error {
+	for {
+		ends, err := t.cl.Admin().ListEndOffsets(ctx, t.name)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil || !kerr.IsRetriable(err) {
+			return nil // an error that stays: the write tells
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // lost has the topic made again: it was deleted, or only now our user may make it.
