@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -13,28 +14,20 @@ const (
 	mostReadBytes = 1 << 28 // no batch is larger
 )
 
-// Read calls do with each committed record of [from, to), in order.
-func (l Log) Read(ctx context.Context, from, to int64, do func(*kgo.Record) error) error {
+// Walk hands what l has in [from, to) to take, one answer after the other, each
+// fetched from offset at on; take returns where the log goes on after it, at if
+// the answer holds no whole batch.
+func (l Log) Walk(ctx context.Context, from, to int64, take func(got kmsg.FetchResponseTopicPartition, at int64) (next int64, err error)) error {
 	size := int32(readBytes)
 	for at := from; at < to; {
 		got, err := l.Fetch(ctx, at, size)
 		if err != nil {
 			return err
 		}
-		fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			Topic: l.Topic, Partition: l.Partition, Offset: at, IsolationLevel: kgo.ReadCommitted(),
-		}, &got, kgo.DefaultDecompressor(), nil)
-		if fp.Err != nil {
-			return fp.Err
-		}
-		for _, r := range fp.Records {
-			if r.Offset < to {
-				if err := do(r); err != nil {
-					return err
-				}
-			}
-		}
+		next, err := take(got, at)
 		switch {
+		case err != nil:
+			return err
 		case next > at:
 			at = next
 		case len(got.RecordBatches) == 0:
@@ -46,6 +39,31 @@ func (l Log) Read(ctx context.Context, from, to int64, do func(*kgo.Record) erro
 		}
 	}
 	return nil
+}
+
+// Records decodes an answer of Walk.
+func (l Log) Records(got kmsg.FetchResponseTopicPartition, at int64) (rs []*kgo.Record, next int64, err error) {
+	isolation := kgo.ReadUncommitted()
+	if l.Committed {
+		isolation = kgo.ReadCommitted()
+	}
+	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Topic: l.Topic, Partition: l.Partition, Offset: at, IsolationLevel: isolation,
+	}, &got, kgo.DefaultDecompressor(), nil)
+	return fp.Records, next, fp.Err
+}
+
+// read calls do with each record of [from, to), in order.
+func (l Log) read(ctx context.Context, from, to int64, do func(*kgo.Record) error) error {
+	return l.Walk(ctx, from, to, func(got kmsg.FetchResponseTopicPartition, at int64) (int64, error) {
+		rs, next, err := l.Records(got, at)
+		for _, r := range rs {
+			if r.Offset < to && err == nil {
+				err = do(r)
+			}
+		}
+		return next, err
+	})
 }
 
 // ReadTopic calls do with each committed record that the topic has now, partition
@@ -74,7 +92,7 @@ func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Reco
 			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), errors.Join(start.Err, end.Err)))
 		}
 		l := Log{Link: c.links[0], Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
-		if err := l.Read(ctx, start.Offset, end.Offset, do); err != nil {
+		if err := l.read(ctx, start.Offset, end.Offset, do); err != nil {
 			return Explain(c.Alias(), err)
 		}
 	}

@@ -19,12 +19,8 @@ import (
 	"github.com/kferry/kferry/replicator/lane"
 )
 
-const (
-	// MostRecords bounds what is remembered of each side: the last so many.
-	MostRecords = 1 << 20
-	// fetchBytes is asked for at first; mostBytes is what no batch exceeds.
-	fetchBytes, mostBytes = 1 << 20, 1 << 28
-)
+// MostRecords bounds what is remembered of each side: the last so many.
+const MostRecords = 1 << 20
 
 // Stretch is what to look through: the records of source offsets [From, To) are
 // on the target in [Start, End), written by the producer under its epoch, and
@@ -88,60 +84,30 @@ func match(theirs, ours []seen, next int32) []offsets.Piece {
 
 // read returns the last MostRecords data records of [from, to) in batches that
 // keep wants.
-func read(ctx context.Context, l kafka.Log, from, to int64, seed maphash.Seed, keep func(batch.View) bool) ([]seen, error) {
-	var out []seen
-	size := int32(fetchBytes)
-	for at := from; at < to; {
-		got, err := l.Fetch(ctx, at, size)
+func read(ctx context.Context, l kafka.Log, from, to int64, seed maphash.Seed, keep func(batch.View) bool) (out []seen, err error) {
+	err = l.Walk(ctx, from, to, func(got kmsg.FetchResponseTopicPartition, at int64) (int64, error) {
+		kept, err := batches(got.RecordBatches, keep)
 		if err != nil {
-			return nil, err
+			return at, err
 		}
-		part, next, err := records(l, got, at, to, seed, keep)
+		rs, next, err := l.Records(got, at)
 		if err != nil {
-			return nil, err
+			return at, err
 		}
-		if out = append(out, part...); len(out) >= 2*MostRecords {
+		for _, r := range rs {
+			for len(kept) > 0 && kept[0].LastOffset() < r.Offset {
+				kept = kept[1:]
+			}
+			if len(kept) > 0 && kept[0].BaseOffset() <= r.Offset && r.Offset < to {
+				out = append(out, seen{r.Offset, lane.Advance(kept[0].BaseSequence(), r.Offset-kept[0].BaseOffset()), sum(seed, r)})
+			}
+		}
+		if len(out) >= 2*MostRecords {
 			out = append(out[:0], out[len(out)-MostRecords:]...)
 		}
-		switch {
-		case next > at:
-			at = next
-		case len(got.RecordBatches) == 0:
-			return nil, fmt.Errorf("nothing comes from offset %d on", at)
-		case size >= mostBytes:
-			return nil, fmt.Errorf("nothing that begins at offset %d is whole", at)
-		default:
-			size *= 2 // a batch larger than we asked for
-		}
-	}
-	return out[max(0, len(out)-MostRecords):], nil
-}
-
-// records decodes one answer; next is where the log goes on after it.
-func records(l kafka.Log, got kmsg.FetchResponseTopicPartition, at, to int64, seed maphash.Seed, keep func(batch.View) bool) (out []seen, next int64, err error) {
-	kept, err := batches(got.RecordBatches, keep)
-	if err != nil {
-		return nil, 0, err
-	}
-	isolation := kgo.ReadUncommitted()
-	if l.Committed {
-		isolation = kgo.ReadCommitted()
-	}
-	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Topic: l.Topic, Partition: l.Partition, Offset: at, IsolationLevel: isolation,
-	}, &got, kgo.DefaultDecompressor(), nil)
-	if fp.Err != nil {
-		return nil, 0, fp.Err
-	}
-	for _, r := range fp.Records {
-		for len(kept) > 0 && kept[0].LastOffset() < r.Offset {
-			kept = kept[1:]
-		}
-		if len(kept) > 0 && kept[0].BaseOffset() <= r.Offset && r.Offset < to {
-			out = append(out, seen{r.Offset, lane.Advance(kept[0].BaseSequence(), r.Offset-kept[0].BaseOffset()), sum(seed, r)})
-		}
-	}
-	return out, next, nil
+		return next, nil
+	})
+	return out[max(0, len(out)-MostRecords):], err
 }
 
 // batches are those in raw that keep wants.
