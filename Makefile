@@ -16,7 +16,7 @@ LINT_VERSION := v2.6.2
 LINT         := .bin/golangci-lint-$(LINT_VERSION)
 
 # One package whose tests hang must not eat the whole run.
-TEST_TIMEOUT := 15m
+TEST_TIMEOUT := 25m
 
 .PHONY: help
 help: ## list these targets

@@ -39,7 +39,7 @@ func (h *harness) follow(ctx context.Context, n int) error {
 		return err
 	}
 	defer target.Close()
-	f, err := groups.New(groups.Options{Source: source, Target: target, Flow: config.Flow{Groups: []string{".*"}}, Lanes: straight{}})
+	f, err := groups.New(groups.Options{Source: source, Target: target, Flow: config.Flow{SyncGroupOffsets: true, Groups: []string{".*"}}, Lanes: straight{}})
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func TestRealGroups(t *testing.T) {
 
 	f, err := New(Options{
 		Source: ferry[src], Target: ferry[dst], Lanes: realLanes{shifted{shift: 50, end: 120}, "real"},
-		Flow: config.Flow{Groups: []string{"real-.*", "real-denied"}},
+		Flow: config.Flow{SyncGroupOffsets: true, Groups: []string{"real-.*", "real-denied"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestRealTopicDenied(t *testing.T) {
 	b[dst].Allow(t, "ferry", kadm.NewACLs().Groups("shut").Operations(kadm.OpRead))
 	commit(t, admin[src], "shut", "shut", 20)
 	commit(t, admin[dst], "shut", "x.shut", 90)
-	f, err := New(Options{Source: ferry[src], Target: ferry[dst], Lanes: realLanes{shifted{shift: 50, end: 120}, "shut"}, Flow: config.Flow{Groups: []string{"shut"}}})
+	f, err := New(Options{Source: ferry[src], Target: ferry[dst], Lanes: realLanes{shifted{shift: 50, end: 120}, "shut"}, Flow: config.Flow{SyncGroupOffsets: true, Groups: []string{"shut"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestRealOldTarget(t *testing.T) {
 	}
 	defer cl.Close()
 	commit(t, admin[src], "old", "old", 20)
-	f, err := New(Options{Source: admin[src], Target: cl, Lanes: realLanes{shifted{shift: 50, end: 120}, "old"}, Flow: config.Flow{Groups: []string{"old"}}})
+	f, err := New(Options{Source: admin[src], Target: cl, Lanes: realLanes{shifted{shift: 50, end: 120}, "old"}, Flow: config.Flow{SyncGroupOffsets: true, Groups: []string{"old"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
