@@ -130,7 +130,7 @@ func (j *job) remap() *offsets.Map {
 // stored position.
 func storedMap(r progress.Record, at lane.Position) *offsets.Map {
 	o := r.Offsets
-	if o == nil || o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic {
+	if o == nil {
 		return lane.Mapped(nil, lane.Position{}, at)
 	}
 	m := &offsets.Map{}

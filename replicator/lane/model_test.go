@@ -199,7 +199,9 @@ func (m *model) step() {
 }
 
 func (m *model) save() {
-	m.saved = m.l.Snapshot().Position
+	if m.r.IntN(4) > 0 {
+		m.saved = m.l.Snapshot().Position
+	}
 	if m.r.IntN(3) == 0 {
 		m.at, m.mapped = m.l.Offsets()
 	}
@@ -422,6 +424,9 @@ func (m *model) late() {
 
 func (m *model) begin() {
 	m.l = New(ID{"t", 0}, "t")
+	if m.at.Source > m.saved.Source {
+		m.saved = m.at // a map tells the position, too
+	}
 	stored := m.mapped.Clone()
 	if m.r.IntN(8) == 0 {
 		stored = nil // somebody lost it

@@ -286,10 +286,23 @@ func newContent() *content {
 func (c *content) begun() map[lane.ID]Record {
 	out := maps.Clone(c.claims)
 	for id, r := range c.lanes {
-		r.Offsets = c.maps[id]
-		out[id] = r
+		out[id] = r.with(c.maps[id])
 	}
 	return out
+}
+
+// with gives r its offset map. One that was taken after r tells the later position
+// as well: it ends there, and what it says is not to be learned again, for records
+// that it knows would count twice.
+func (r Record) with(o *Offsets) Record {
+	if o == nil || o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic {
+		return r
+	}
+	r.Offsets = o
+	if p := o.Position; p.Producer == r.Position.Producer && p.Epoch == r.Position.Epoch && p.Source > r.Position.Source {
+		r.Position = p
+	}
+	return r
 }
 
 // keep takes one record of the topic.

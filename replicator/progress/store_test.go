@@ -588,6 +588,12 @@ func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
 		if len(got) != 2 || got[lane.ID{Topic: "t", Partition: 1}].Offsets != nil {
 			t.Errorf("got %+v", got)
 		}
+		if err := s.SaveOffsets(t.Context(), []Offsets{{recordOf("t", 1, 60), nil}}); err != nil {
+			t.Fatal(err)
+		}
+		if late := load(t, cl)[lane.ID{Topic: "t", Partition: 1}]; late.Position != recordOf("t", 1, 60).Position {
+			t.Errorf("a map that was taken later leaves the position at %+v", late.Position)
+		}
 		r := got[lane.ID{Topic: "t"}]
 		if r.Position.Source != 40 || r.Offsets == nil || r.Offsets.Position.Source != 30 || string(r.Offsets.Map) != "new" {
 			t.Errorf("got %+v with offsets %+v", r, r.Offsets)
