@@ -154,11 +154,14 @@ func TestLoadAndLoop(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		counted.mu.Lock() // the loaders are closed, but their goroutines are not awaited
-		if counted.records != int(w.count) || w.single != (counted.largest == 1) {
-			t.Errorf("%s: %d records in batches of up to %d", w.name, counted.records, counted.largest)
+		// The loaders are closed, but their goroutines are not awaited: the last may be counted late.
+		records, largest := counted.seen()
+		for end := time.Now().Add(time.Minute); records < int(w.count) && time.Now().Before(end); records, largest = counted.seen() {
+			time.Sleep(time.Millisecond)
 		}
-		counted.mu.Unlock()
+		if records != int(w.count) || w.single != (largest == 1) {
+			t.Errorf("%s: %d records in batches of up to %d", w.name, records, largest)
+		}
 		loopCopies(t, b, w, addr)
 	}
 }
@@ -192,6 +195,12 @@ func loopCopies(t *testing.T, b *broker, w *records, addr string) {
 type batchSizes struct {
 	mu               sync.Mutex
 	records, largest int
+}
+
+func (s *batchSizes) seen() (records, largest int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records, s.largest
 }
 
 func (s *batchSizes) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
