@@ -143,12 +143,12 @@ func storedMap(r progress.Record, at lane.Position) *offsets.Map {
 // sourceLog and targetLog are a lane's partitions, to be looked at.
 func (f *flow) sourceLog(id lane.ID, p catalog.Place) kafka.Log {
 	return kafka.Log{
-		Link: f.source.Links()[0], Leader: p.SourceLeader, Topic: id.Topic, TopicID: p.SourceID, Partition: id.Partition, Committed: true,
+		Link: f.source.Aside(), Leader: p.SourceLeader, Topic: id.Topic, TopicID: p.SourceID, Partition: id.Partition, Committed: true,
 	}
 }
 
 func (f *flow) targetLog(id lane.ID, p catalog.Place) kafka.Log {
-	return kafka.Log{Link: f.target.Links()[0], Leader: p.TargetLeader, Topic: p.TargetTopic, TopicID: p.TargetID, Partition: id.Partition}
+	return kafka.Log{Link: f.target.Aside(), Leader: p.TargetLeader, Topic: p.TargetTopic, TopicID: p.TargetID, Partition: id.Partition}
 }
 
 // doubt is a lane's doubt and where to settle it.

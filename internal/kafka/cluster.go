@@ -136,6 +136,11 @@ func (c *Cluster) Admin() *kadm.Client { return c.admin }
 // Links returns the parallel links, as many as connections are configured.
 func (c *Cluster) Links() []*Link { return c.links }
 
+// Aside is a link for looking at logs beside the data path. A broker answers one
+// request per connection at a time, and those of Links are held, half a second at
+// a time, by fetches that wait for records.
+func (c *Cluster) Aside() *Link { return &Link{client: c.client} }
+
 // Ping asks one bootstrap server after the other for the cluster's brokers and
 // returns nil with the first answer. Nothing is retried, so a wrong password is
 // tried once per server; a server that drops packets costs ten seconds. The

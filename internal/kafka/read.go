@@ -91,7 +91,7 @@ func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Reco
 		if !ok || start.Err != nil || end.Err != nil {
 			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), errors.Join(start.Err, end.Err)))
 		}
-		l := Log{Link: c.links[0], Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
+		l := Log{Link: c.Aside(), Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
 		if err := l.read(ctx, start.Offset, end.Offset, do); err != nil {
 			return Explain(c.Alias(), err)
 		}
