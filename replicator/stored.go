@@ -118,14 +118,30 @@ func clean(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progr
 		return kafka.Explain(target.Alias(), err)
 	}
 	for id, r := range records {
-		p := described[r.TargetTopic].Partitions[id.Partition].ActiveProducers
-		ours, ok := p[r.Position.Producer]
-		if ok && ours.ProducerEpoch == r.Position.Epoch && ours.LastSequence >= 0 && lane.Advance(ours.LastSequence, 1) != r.Position.Sequence {
+		p, ok := described[r.TargetTopic].Partitions[id.Partition]
+		switch {
+		case !ok:
+			return fmt.Errorf("%s does not say who has written to topic %q partition %d: try again", target.Alias(), r.TargetTopic, id.Partition)
+		case p.Err != nil:
+			return fmt.Errorf("who has written to topic %q partition %d: %w", r.TargetTopic, id.Partition, kafka.Explain(target.Alias(), p.Err))
+		case unstored(p.ActiveProducers, r.Position):
 			return fmt.Errorf("topic %q partition %d: the target has records that are not in stored progress, for kferry did not end by itself: start it, and stop it by SIGTERM",
 				id.Topic, id.Partition)
 		}
 	}
 	return nil
+}
+
+// unstored tells whether the target has records of our producer beyond p.
+func unstored(active map[int64]kadm.DescribedProducer, p lane.Position) bool {
+	ours, ok := active[p.Producer]
+	switch {
+	case !ok || ours.LastSequence < 0 || ours.ProducerEpoch < p.Epoch:
+		return false
+	case ours.ProducerEpoch > p.Epoch:
+		return true
+	}
+	return lane.Advance(ours.LastSequence, 1) != p.Sequence
 }
 
 func (e Exported) write(ctx context.Context, target *kafka.Cluster, flow config.Flow) error {
