@@ -3,6 +3,7 @@ package replicator
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -22,6 +23,7 @@ import (
 // would be left out.
 func (s *starter) firstTime(ctx context.Context) error {
 	var fresh []*job
+	takeOver := sync.OnceValues(func() (*taken, error) { return s.takeOver(ctx) }) // not once for each lane
 	for _, j := range s.alive() {
 		if j.stored.Lane.Topic != "" {
 			continue
@@ -30,7 +32,7 @@ func (s *starter) firstTime(ctx context.Context) error {
 		j.fresh = true
 		p := &j.stored.Position
 		p.Producer, p.Epoch, p.Target = s.f.producer.ProducerID, s.f.producer.ProducerEpoch, j.seen.End
-		if s.toldWhere(ctx, j) || j.err != nil {
+		if s.toldWhere(j, takeOver) || j.err != nil {
 			continue
 		}
 		p.Source = j.seen.LogStart
@@ -90,7 +92,7 @@ func (s *starter) claim(ctx context.Context) error {
 }
 
 // toldWhere gives j the offset that somebody wrote down for it; false if nobody did.
-func (s *starter) toldWhere(ctx context.Context, j *job) bool {
+func (s *starter) toldWhere(j *job, takeOver func() (*taken, error)) bool {
 	p := &j.stored.Position
 	if at, ok := s.f.cfg.StartOffsets[j.id.Topic][j.id.Partition]; ok {
 		p.Source = offsets.Source(at)
@@ -100,7 +102,7 @@ func (s *starter) toldWhere(ctx context.Context, j *job) bool {
 	if s.f.cfg.Takeover == "" {
 		return false
 	}
-	t, err := s.takeOver(ctx)
+	t, err := takeOver()
 	if err != nil {
 		j.err = err
 		return false

@@ -65,7 +65,7 @@ const mm2OffsetsPartitions = 25
 // started since: what is stored is then behind what the target has, and records
 // would be twice. With dry nothing is written.
 func ExportMM2(ctx context.Context, target *kafka.Cluster, flow config.Flow, dry bool) (Exported, error) {
-	e := Exported{Topic: mm2Offsets(flow), Connector: cmp.Or(flow.MM2.Connector, mm2.SourceConnector)}
+	e := Exported{Topic: mm2Offsets(flow), Connector: mm2Connector(flow)}
 	s, err := progress.Find(ctx, target, flow.Name)
 	if err != nil {
 		return e, err

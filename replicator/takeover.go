@@ -37,6 +37,9 @@ func mm2Names(f config.Flow) mm2.Names {
 // mm2Workers is the group of MirrorMaker 2's workers, on the target.
 func mm2Workers(f config.Flow) string { return cmp.Or(f.MM2.Group, f.Source+"-mm2") }
 
+// mm2Connector is the name of its source connector.
+func mm2Connector(f config.Flow) string { return cmp.Or(f.MM2.Connector, mm2.SourceConnector) }
+
 // mm2Offsets is the topic of its positions, on the target.
 func mm2Offsets(f config.Flow) string {
 	return cmp.Or(f.MM2.OffsetsTopic, mm2Names(f).ConnectOffsets())
@@ -88,7 +91,7 @@ func mm2Gone(ctx context.Context, target *kafka.Cluster, group string) error {
 
 func (t *taken) readPositions(ctx context.Context, f *flow) error {
 	topic := mm2Offsets(f.cfg)
-	connector, found := cmp.Or(f.cfg.MM2.Connector, mm2.SourceConnector), 0
+	connector, found := mm2Connector(f.cfg), 0
 	err := f.target.ReadTopic(ctx, topic, func(r *kgo.Record) error {
 		key, err := mm2.DecodeSourceKey(r.Key)
 		if err != nil || key.Connector != connector || key.Cluster != f.cfg.Source {
