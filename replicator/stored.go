@@ -3,13 +3,11 @@ package replicator
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kferry/kferry/config"
@@ -169,9 +167,7 @@ func (e Exported) write(ctx context.Context, target *kafka.Cluster, flow config.
 
 // partitions is how many the topic of positions has; it is made if it is missing.
 func (e Exported) partitions(ctx context.Context, target *kafka.Cluster, replication int16) (int32, error) {
-	_, err := target.Admin().CreateTopic(ctx, mm2OffsetsPartitions, cmp.Or(replication, -1),
-		map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, e.Topic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
+	if _, err := target.MakeCompacted(ctx, e.Topic, mm2OffsetsPartitions, replication); err != nil && !kafka.Denied(err) {
 		return 0, fmt.Errorf("cannot make topic %q: %w", e.Topic, kafka.Explain(target.Alias(), err))
 	}
 	ts, err := target.Admin().ListTopics(ctx, e.Topic)

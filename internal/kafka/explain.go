@@ -119,7 +119,7 @@ func explainLogin(err error) *Error {
 	case errors.Is(err, kerr.IllegalSaslState):
 		e.Cause = "the broker expects no SASL login on this port"
 		e.Remedy = "remove sasl or use the port of a SASL listener"
-	case isAuthorization(err):
+	case Denied(err):
 		e.Op = "request"
 		e.Cause = "the user is logged in but not allowed to do this"
 		e.Remedy = "grant the right with an ACL"
@@ -129,7 +129,8 @@ func explainLogin(err error) *Error {
 	return e
 }
 
-func isAuthorization(err error) bool {
+// Denied tells that a right is missing.
+func Denied(err error) bool {
 	for _, a := range []error{kerr.ClusterAuthorizationFailed, kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed} {
 		if errors.Is(err, a) {
 			return true

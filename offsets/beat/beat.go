@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -41,38 +40,15 @@ func (t *topic) ensure(ctx context.Context) error {
 	if t.made {
 		return nil
 	}
-	replication := t.replication
-	if replication == 0 {
-		replication = -1
+	made, err := t.cl.MakeCompacted(ctx, t.name, 1, t.replication)
+	if err != nil && !kafka.Denied(err) {
+		return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
 	}
-	_, err := t.cl.Admin().CreateTopic(ctx, 1, replication, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, t.name)
-	switch {
-	case err == nil:
-		t.made = true
-		return t.led(ctx)
-	case errors.Is(err, kerr.TopicAlreadyExists), errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		t.made = true
-		return nil
+	t.made = true
+	if made {
+		_, _ = t.cl.Ends(ctx, t.name) // once it has a leader; the write tells of what is wrong
 	}
-	return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
-}
-
-// led waits for a topic that was made a moment ago to have a leader.
-func (t *topic) led(ctx context.Context) error {
-	for {
-		ends, err := t.cl.Admin().ListEndOffsets(ctx, t.name)
-		if err == nil {
-			err = ends.Error()
-		}
-		if err == nil || !kerr.IsRetriable(err) {
-			return nil // an error that stays: the write tells
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return ctx.Err()
 }
 
 // lost has the topic made again: it was deleted, or only now our user may make it.

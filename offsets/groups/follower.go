@@ -150,7 +150,7 @@ func (f *Follower) find(ctx context.Context, now time.Time) error {
 }
 
 func outage(cl *kafka.Cluster, err error) error {
-	if err == nil || denied(err) {
+	if err == nil || kafka.Denied(err) {
 		return nil
 	}
 	return fmt.Errorf("groups: %w", kafka.Explain(cl.Alias(), err))

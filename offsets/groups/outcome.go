@@ -5,18 +5,14 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-)
 
-// denied tells that a right is missing.
-func denied(err error) bool {
-	return errors.Is(err, kerr.GroupAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed) ||
-		errors.Is(err, kerr.ClusterAuthorizationFailed)
-}
+	"github.com/kferry/kferry/internal/kafka"
+)
 
 // sourceFailed is the verdict on a group whose offsets could not be read.
 func sourceFailed(cluster, group string, err error) (Verdict, string) {
 	switch {
-	case denied(err):
+	case kafka.Denied(err):
 		return Denied, fmt.Sprintf("grant Describe on group %q of cluster %q to our user", group, cluster)
 	case errors.Is(err, kerr.InvalidGroupID):
 		return Gone, "" // a name that the cluster does not take is nobody's

@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kferry/kferry/internal/kafka"
 )
@@ -124,7 +122,7 @@ func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []cha
 			s.refused[ch.key] = refused{ch, time.Now().Add(refusedFor)}
 		}
 		remedy := "allow it, or add the setting to config_exclude"
-		if denial(r.err) {
+		if kafka.Denied(r.err) {
 			remedy = "allow our user AlterConfigs on the topic, or set the flow's sync_topic_configs to false"
 		}
 		c.tell(p, s, "refused "+r.changes[0].key, fmt.Sprintf("target topic %q cannot be given the source's settings (%s): %s; trying again in an hour",
@@ -174,7 +172,7 @@ func (c *Catalog) alter(ctx context.Context, topic string, changes []change) (do
 		return changes, nil, nil
 	case !refusal(err):
 		return nil, nil, err
-	case len(changes) == 1 || denial(err):
+	case len(changes) == 1 || kafka.Denied(err):
 		return nil, []refusals{{changes, err}}, nil
 	}
 	for _, ch := range changes {
@@ -208,9 +206,4 @@ func (c *Catalog) send(ctx context.Context, topic string, changes []change) erro
 		err = fmt.Errorf("%w (%s)", err, r.ErrMessage)
 	}
 	return err
-}
-
-// denial tells that our user may not, rather than that a value is wrong.
-func denial(err error) bool {
-	return errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed)
 }

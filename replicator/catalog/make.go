@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kferry/kferry/internal/kafka"
 )
 
 // excluded are settings that belong to a cluster rather than to the data:
@@ -111,7 +113,7 @@ func (c *Catalog) grow(ctx context.Context, ps []*pair) (changed int) {
 func (c *Catalog) unmade(what string, p *pair, n int32, err error, msg string) error {
 	hint := fmt.Sprintf("make it by hand with %d partitions, or mend the cause", n)
 	switch {
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+	case kafka.Denied(err):
 		hint = fmt.Sprintf("make it by hand with %d partitions, or allow our user to (Create for a new topic, Alter to add partitions)", n)
 	case errors.Is(err, kerr.InvalidReplicationFactor):
 		hint = "set the flow's replication_factor to what the target can hold"

@@ -115,7 +115,7 @@ func (s *Store) Grows(ctx context.Context, wait time.Duration) (bool, error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	ends, err := s.present(ctx)
+	ends, err := s.cl.Ends(ctx, s.topic)
 	if err != nil {
 		return false, fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kferry/kferry/internal/kafka"
@@ -57,15 +56,11 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 		return s, err
 	}
 	s.slots = Slots
-	if replication == 0 {
-		replication = -1
-	}
-	_, err = cl.Admin().CreateTopic(ctx, Slots, replication, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, s.topic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	if s.made, err = cl.MakeCompacted(ctx, s.topic, Slots, replication); err != nil {
 		return nil, fmt.Errorf("cannot make the progress topic %q on the target %q: %w: allow our user to, or make it by hand with cleanup.policy=compact and %d partitions",
 			s.topic, cl.Alias(), err, Slots)
 	}
-	if s.made = err == nil; s.made {
+	if s.made {
 		for slot := range int32(Slots) {
 			s.ends[slot] = 0 // nobody had written when it was made
 		}
@@ -154,7 +149,7 @@ func (s *Store) scan(ctx context.Context, from map[int32]int64, into *content) e
 	if len(from) == 0 {
 		return nil
 	}
-	ends, err := s.present(ctx)
+	ends, err := s.cl.Ends(ctx, s.topic)
 	if err != nil {
 		return fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
 	}
@@ -201,25 +196,6 @@ func (s *Store) end(slot int32) (int64, bool) {
 	defer s.mu.Unlock()
 	end, ok := s.ends[slot]
 	return end, ok
-}
-
-// present asks where the slots end now. It waits for a topic that was made a
-// moment ago to have leaders.
-func (s *Store) present(ctx context.Context) (kadm.ListedOffsets, error) {
-	for try := 0; ; try++ {
-		ends, err := s.cl.Admin().ListEndOffsets(ctx, s.topic)
-		if err == nil {
-			err = ends.Error()
-		}
-		if err == nil || try == 50 || !kerr.IsRetriable(err) {
-			return ends, err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // read consumes until every partition in todo has reached its offset.
