@@ -41,7 +41,8 @@ func (l Log) Walk(ctx context.Context, from, to int64, take func(got kmsg.FetchR
 	return nil
 }
 
-// Records decodes an answer of Walk.
+// Records decodes an answer of Fetch that was asked for from offset at on; next is
+// where the log goes on after it.
 func (l Log) Records(got kmsg.FetchResponseTopicPartition, at int64) (rs []*kgo.Record, next int64, err error) {
 	isolation := kgo.ReadUncommitted()
 	if l.Committed {

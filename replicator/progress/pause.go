@@ -115,7 +115,7 @@ func (p *Pauses) more(ctx context.Context) (end bool, err error) {
 			return false, err
 		}
 	}
-	at := kafka.Log{Link: p.s.cl.Links()[0], Leader: p.leader, Topic: p.s.topic, TopicID: p.id}
+	at := kafka.Log{Link: p.s.cl.Links()[0], Leader: p.leader, Topic: p.s.topic, TopicID: p.id, Partition: pauseSlot}
 	got, err := at.Fetch(ctx, p.next, 1<<20)
 	if errors.Is(err, kerr.OffsetOutOfRange) {
 		return false, p.restart(ctx)
@@ -125,19 +125,18 @@ func (p *Pauses) more(ctx context.Context) (end bool, err error) {
 	}
 	// Not a consumer: it would not tell where the log ends when the last
 	// records were compacted away.
-	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: p.s.topic, Partition: pauseSlot, Offset: p.next},
-		&got, kgo.DefaultDecompressor(), nil)
-	if fp.Err != nil {
-		return false, fp.Err
+	rs, next, err := at.Records(got, p.next)
+	if err != nil {
+		return false, err
 	}
-	for _, r := range fp.Records {
+	for _, r := range rs {
 		p.take(r)
 	}
 	if len(got.RecordBatches) > 0 && next <= p.next {
 		return false, fmt.Errorf("partition %d: nothing that begins at offset %d is whole", pauseSlot, p.next)
 	}
 	p.next = next
-	return len(got.RecordBatches) == 0 || next >= fp.HighWatermark, nil
+	return len(got.RecordBatches) == 0 || next >= got.HighWatermark, nil
 }
 
 func (p *Pauses) take(r *kgo.Record) {
