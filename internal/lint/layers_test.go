@@ -26,6 +26,7 @@ var levels = map[string]int{
 	"offsets/hop":       0,
 	"config":            0,
 	"replicator/budget": 0,
+	"offsets/patterns":  0,
 
 	"offsets/mm2":       1,
 	"replicator/policy": 1,

@@ -1,24 +1,25 @@
 package groups
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/kferry/kferry/offsets/patterns"
 )
 
 // filter chooses groups of the source.
 type filter struct {
-	include, exclude []*regexp.Regexp
+	include, exclude patterns.List
 	names            []string // of include, those that are plain names
 }
 
 // newFilter takes Go regular expressions that must match a whole name.
 func newFilter(include, exclude []string) (filter, error) {
-	in, err := compile(include)
+	in, err := patterns.Compile("group", include)
 	if err != nil {
 		return filter{}, err
 	}
-	out, err := compile(exclude)
+	out, err := patterns.Compile("group", exclude)
 	f := filter{include: in, exclude: out}
 	for _, p := range include {
 		name := strings.ReplaceAll(p, `\.`, ".")
@@ -29,30 +30,9 @@ func newFilter(include, exclude []string) (filter, error) {
 	return f, err
 }
 
-func compile(patterns []string) ([]*regexp.Regexp, error) {
-	var res []*regexp.Regexp
-	for _, p := range patterns {
-		re, err := regexp.Compile("^(?:" + p + ")$")
-		if err != nil {
-			return nil, fmt.Errorf("group pattern %q: %w", p, err)
-		}
-		res = append(res, re)
-	}
-	return res, nil
-}
-
 // match leaves out our own groups, which say who has which lanes.
 func (f filter) match(group string) bool {
-	return group != "" && !strings.HasPrefix(group, "kferry.") && matches(f.include, group) && !matches(f.exclude, group)
-}
-
-func matches(res []*regexp.Regexp, group string) bool {
-	for _, re := range res {
-		if re.MatchString(group) {
-			return true
-		}
-	}
-	return false
+	return group != "" && !strings.HasPrefix(group, "kferry.") && f.include.Match(group) && !f.exclude.Match(group)
 }
 
 // followed tells whether a listed group can be followed: those that commit

@@ -1,15 +1,15 @@
 package policy
 
 import (
-	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/kferry/kferry/offsets/patterns"
 )
 
 // Filter chooses source topics. It is immutable and safe for concurrent use; the
 // zero Filter matches nothing.
 type Filter struct {
-	include, exclude []*regexp.Regexp
+	include, exclude patterns.List
 	names            []string
 }
 
@@ -17,11 +17,11 @@ type Filter struct {
 // topic name is one that matches itself: of the characters of names only the dot
 // means something in a regular expression, and it also matches a dot.
 func NewFilter(include, exclude []string) (Filter, error) {
-	in, err := compileAll(include)
+	in, err := patterns.Compile("topic", include)
 	if err != nil {
 		return Filter{}, err
 	}
-	out, err := compileAll(exclude)
+	out, err := patterns.Compile("topic", exclude)
 	f := Filter{include: in, exclude: out}
 	for _, p := range include {
 		if name := strings.ReplaceAll(p, `\.`, "."); Legal(name) == nil {
@@ -37,32 +37,7 @@ func (f Filter) Names() []string { return f.names }
 // Match reports whether a source topic is to be copied: some include matches, no
 // exclude does, and it is not Internal.
 func (f Filter) Match(topic string) bool {
-	return !Internal(topic) && matchAny(f.include, topic) && !matchAny(f.exclude, topic)
-}
-
-func matchAny(res []*regexp.Regexp, topic string) bool {
-	for _, re := range res {
-		if re.MatchString(topic) {
-			return true
-		}
-	}
-	return false
-}
-
-func compileAll(patterns []string) ([]*regexp.Regexp, error) {
-	res := make([]*regexp.Regexp, 0, len(patterns))
-	for _, p := range patterns {
-		// Alone first: "a)(?:b" is broken but would compile inside the anchors.
-		if _, err := regexp.Compile(p); err != nil {
-			return nil, fmt.Errorf("topic pattern %q: %w", p, err)
-		}
-		re, err := regexp.Compile("^(?:" + p + ")$")
-		if err != nil {
-			return nil, fmt.Errorf("topic pattern %q: %w", p, err)
-		}
-		res = append(res, re)
-	}
-	return res, nil
+	return !Internal(topic) && f.include.Match(topic) && !f.exclude.Match(topic)
 }
 
 // Internal reports whether a topic belongs to the machinery of a cluster, of
