@@ -47,6 +47,9 @@ Exit codes: 0 exported; 1 refused, with the reason, or unexpected; 2 wrong use;
 			if err != nil {
 				return err
 			}
+			if o.flow == "" && len(cfg.Flows) == 1 {
+				o.flow = cfg.Flows[0].Name
+			}
 			flow, err := flowNamed(cfg, o.flow)
 			if err != nil {
 				return err

@@ -85,6 +85,7 @@ flows:
 		want string
 	}{
 		{"pause", `"flow" not set`},
+		{"pause --flow=", `--flow "": the configuration has`},
 		{"pause --flow b-a", `--flow "b-a": the configuration has a-b`},
 		{"pause --flow a-b --topic pizzas", `--topic "pizzas": flow "a-b" does not carry it, its topics are pizza click.* except clicks-test`},
 		{"resume --flow a-b --topic clicks-test", "does not carry it"},

@@ -27,11 +27,8 @@ func onTarget(ctx context.Context, p *process, cfg *config.Config, flow config.F
 	return do(target)
 }
 
-// flowNamed finds the flow that --flow names; "" will do where there is only one.
+// flowNamed finds the flow that --flow names.
 func flowNamed(cfg *config.Config, name string) (config.Flow, error) {
-	if name == "" && len(cfg.Flows) == 1 {
-		return cfg.Flows[0], nil
-	}
 	i := slices.IndexFunc(cfg.Flows, func(f config.Flow) bool { return f.Name == name })
 	if i < 0 {
 		var names []string
