@@ -32,6 +32,22 @@ type mapMark struct {
 	end     offsets.Source
 }
 
+// due tells whether a map is to be stored again that has the version now.
+func (k mapMark) due(version uint64, now time.Time, last bool) bool {
+	since := now.Sub(k.at)
+	if version == k.version {
+		return since >= anyMapEvery
+	}
+	return last || since >= mapEvery
+}
+
+// mapRecord is the record of a map that was taken at pos; r tells the rest of the lane.
+func mapRecord(r progress.Record, pos lane.Position, m *offsets.Map) (progress.Offsets, error) {
+	r.Position, r.At = pos, time.Now()
+	raw, err := m.MarshalBinary()
+	return progress.Offsets{Record: r, Map: raw}, err
+}
+
 // saveMaps stores the offset maps that are due; if this is the last time for
 // some lanes, all that changed. The caller holds saving.
 func (f *flow) saveMaps(ctx context.Context, last bool) error {
@@ -44,18 +60,15 @@ func (f *flow) saveMaps(ctx context.Context, last bool) error {
 			continue
 		}
 		version := m.lane.OffsetsVersion()
-		since := now.Sub(m.mapped.at)
-		if since < anyMapEvery && (version == m.mapped.version || since < mapEvery && !last) || m.stored.Lane.Topic == "" {
+		if m.stored.Lane.Topic == "" || !m.mapped.due(version, now, last) {
 			continue
 		}
 		pos, om := m.lane.Offsets()
 		if om == nil || pos.Source == m.mapped.end && version == m.mapped.version {
 			continue
 		}
-		o := progress.Offsets{Record: m.stored}
-		o.Position, o.At = pos, now
-		var err error
-		if o.Map, err = om.MarshalBinary(); err != nil {
+		o, err := mapRecord(m.stored, pos, om)
+		if err != nil {
 			return err
 		}
 		out, whose, marks = append(out, o), append(whose, m), append(marks, mapMark{now, version, pos.Source})
@@ -92,13 +105,11 @@ func (s *starter) remap(ctx context.Context) error {
 	var changed []progress.Offsets
 	for _, j := range s.alive() {
 		if j.offsets = j.remap(); j.restart || j.taken != nil {
-			raw, err := j.offsets.MarshalBinary()
+			o, err := mapRecord(j.stored, j.plan.Position, j.offsets)
 			if err != nil {
 				return err
 			}
-			r := j.stored
-			r.Position, r.At = j.plan.Position, time.Now()
-			changed = append(changed, progress.Offsets{Record: r, Map: raw})
+			changed = append(changed, o)
 		}
 	}
 	return s.f.store.SaveOffsets(ctx, changed)
@@ -235,8 +246,11 @@ func firstOffset(ctx context.Context, cl *kafka.Cluster, l kafka.Log) (int64, er
 		return 0, kafka.Explain(cl.Alias(), err)
 	}
 	o, ok := starts.Lookup(l.Topic, l.Partition)
-	if !ok || o.Err != nil {
-		return 0, fmt.Errorf("cluster %q does not say where topic %q partition %d begins: %w", cl.Alias(), l.Topic, l.Partition, o.Err)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("cluster %q does not say where topic %q partition %d begins", cl.Alias(), l.Topic, l.Partition)
+	case o.Err != nil:
+		return 0, offsetError(cl.Alias(), l.Topic, l.Partition, o.Err)
 	}
 	return o.Offset, nil
 }

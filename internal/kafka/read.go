@@ -87,10 +87,13 @@ func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Reco
 		return Explain(c.Alias(), err)
 	}
 	for _, p := range t.Partitions.Sorted() {
-		start, _ := starts.Lookup(topic, p.Partition)
+		start, known := starts.Lookup(topic, p.Partition)
 		end, ok := ends.Lookup(topic, p.Partition)
-		if !ok || start.Err != nil || end.Err != nil {
-			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), errors.Join(start.Err, end.Err)))
+		switch err := errors.Join(start.Err, end.Err); {
+		case err != nil:
+			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), err))
+		case !known || !ok:
+			return fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", c.Alias(), topic, p.Partition)
 		}
 		l := Log{Link: c.Aside(), Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
 		if err := l.read(ctx, start.Offset, end.Offset, do); err != nil {

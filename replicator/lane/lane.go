@@ -140,9 +140,8 @@ func New(id ID, targetTopic string) *Lane {
 // Start puts the lane at p and lets it run. skip data records from p.Source on
 // are on the target already (see Resume): they are read, counted and dropped,
 // and the first batch sent carries the sequence after them. All that the target
-// has of the lane is below reach. m is
-// the map of what is below p on both sides; nil keeps the lane's own, or begins
-// one at p.
+// has of the lane is below reach. m is the map of what is below p on both sides;
+// nil keeps the lane's own, or begins one at p.
 func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Map) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
