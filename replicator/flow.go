@@ -306,23 +306,32 @@ func (f *flow) save(ctx context.Context, last bool) (saved bool, err error) {
 	f.saving <- struct{}{}
 	defer func() { <-f.saving }()
 	var out []progress.Record
-	var moved []*member
+	var maps []progress.Offsets
+	var stored []func() // takes note of it
+	now := time.Now()
 	for _, m := range f.members() {
 		s := m.lane.Snapshot()
-		if s.State != lane.Running && s.State != lane.Waiting && s.State != lane.Paused || m.stored.Position == s.Position {
+		if s.State != lane.Running && s.State != lane.Waiting && s.State != lane.Paused {
 			continue
 		}
-		r := m.stored
-		r.Position, r.At = s.Position, time.Now()
-		out, moved = append(out, r), append(moved, m)
+		if m.stored.Position != s.Position {
+			r := m.stored
+			r.Position, r.At = s.Position, now
+			out, stored = append(out, r), append(stored, func() { m.stored = r })
+		}
+		if o, mark, err := m.mapToStore(now, last); err != nil {
+			return false, err
+		} else if mark != m.mapped {
+			maps, stored = append(maps, o), append(stored, func() { m.mapped = mark })
+		}
 	}
-	if err := f.store.Save(ctx, out); err != nil {
+	if err := f.store.Save(ctx, out, maps); err != nil {
 		return false, err
 	}
-	for i, m := range moved {
-		m.stored = out[i]
+	for _, note := range stored {
+		note()
 	}
-	return len(out) > 0, f.saveMaps(ctx, last)
+	return len(out) > 0, nil
 }
 
 // drain waits until no running lane holds anything, or drainFor has passed.

@@ -48,38 +48,21 @@ func mapRecord(r progress.Record, pos lane.Position, m *offsets.Map) (progress.O
 	return progress.Offsets{Record: r, Map: raw}, err
 }
 
-// saveMaps stores the offset maps that are due; if this is the last time for
-// some lanes, all that changed. The caller holds saving.
-func (f *flow) saveMaps(ctx context.Context, last bool) error {
-	now := time.Now()
-	var out []progress.Offsets
-	var whose []*member
-	var marks []mapMark
-	for _, m := range f.members() {
-		if m.settling(now) {
-			continue
-		}
-		version := m.lane.OffsetsVersion()
-		if m.stored.Lane.Topic == "" || !m.mapped.due(version, now, last) {
-			continue
-		}
-		pos, om := m.lane.Offsets()
-		if om == nil || pos.Source == m.mapped.end && version == m.mapped.version {
-			continue
-		}
-		o, err := mapRecord(m.stored, pos, om)
-		if err != nil {
-			return err
-		}
-		out, whose, marks = append(out, o), append(whose, m), append(marks, mapMark{now, version, pos.Source})
+// mapToStore is the lane's offset map if it is to be stored now, and the mark of
+// that; else the mark is the one that m has. The caller holds saving, and has seen
+// that the lane neither starts nor is stopped: a start may have stored the map of
+// another log, which the lane does not have yet.
+func (m *member) mapToStore(now time.Time, last bool) (o progress.Offsets, mark mapMark, err error) {
+	version := m.lane.OffsetsVersion()
+	if m.settling(now) || m.stored.Lane.Topic == "" || !m.mapped.due(version, now, last) {
+		return o, m.mapped, nil
 	}
-	if err := f.store.SaveOffsets(ctx, out); err != nil {
-		return err
+	pos, om := m.lane.Offsets()
+	if om == nil || pos.Source == m.mapped.end && version == m.mapped.version {
+		return o, m.mapped, nil
 	}
-	for i, m := range whose {
-		m.mapped = marks[i]
-	}
-	return nil
+	o, err = mapRecord(m.stored, pos, om)
+	return o, mapMark{now, version, pos.Source}, err
 }
 
 // settling tells that the lane's doubt is about to be settled. Until then the map
@@ -97,25 +80,8 @@ func (m *member) settling(now time.Time) bool {
 	return now.Sub(m.doubted) < mapEvery
 }
 
-// remap finds the offset map with which each lane begins. Two are stored before
-// any new position is: that of a log that is no longer the one that was carried,
-// since an older map would say wrong things of the new log; and one that stands
-// for what somebody else has mirrored, which no other source tells.
-func (s *starter) remap(ctx context.Context) error {
-	var changed []progress.Offsets
-	for _, j := range s.alive() {
-		if j.offsets = j.remap(); j.restart || j.taken != nil {
-			o, err := mapRecord(j.stored, j.plan.Position, j.offsets)
-			if err != nil {
-				return err
-			}
-			changed = append(changed, o)
-		}
-	}
-	return s.f.store.SaveOffsets(ctx, changed)
-}
-
-// remap is the offset map up to the lane's position; nil: the lane has it.
+// remap is the offset map with which the lane begins, up to its position; nil: the
+// lane has it.
 func (j *job) remap() *offsets.Map {
 	p := j.plan.Position
 	if j.taken != nil {

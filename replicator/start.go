@@ -89,7 +89,7 @@ func (s *starter) take() {
 // run fills in plan and seen, or err, of every job.
 func (s *starter) run(ctx context.Context) {
 	s.take()
-	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.remap, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.save} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
 			return
@@ -366,11 +366,15 @@ func (s *starter) confirm(ctx context.Context, j *job) error {
 	return nil
 }
 
-// save stores the plans' positions.
+// save stores the plans' positions. Two kinds of offset map go with them: that of
+// a log that is no longer the one that was carried, since an older map would say
+// wrong things of the new log; and one that stands for what somebody else has
+// mirrored, which no other source tells.
 func (s *starter) save(ctx context.Context) error {
 	s.f.saving <- struct{}{}
 	defer func() { <-s.f.saving }()
 	var out []progress.Record
+	var maps []progress.Offsets
 	var begun []lane.ID
 	jobs := s.alive()
 	for _, j := range jobs {
@@ -382,8 +386,15 @@ func (s *starter) save(ctx context.Context) error {
 			j.stored.At = time.Now()
 			out = append(out, j.stored)
 		}
+		if j.offsets = j.remap(); j.restart || j.taken != nil {
+			o, err := mapRecord(j.stored, j.stored.Position, j.offsets)
+			if err != nil {
+				return err
+			}
+			maps = append(maps, o)
+		}
 	}
-	if err := s.f.store.Save(ctx, out, begun...); err != nil {
+	if err := s.f.store.Save(ctx, out, maps, begun...); err != nil {
 		return err
 	}
 	for _, j := range jobs {

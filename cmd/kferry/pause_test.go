@@ -36,7 +36,7 @@ func TestPauseAndResume(t *testing.T) {
 		id := lane.ID{Topic: []string{"pizza", "clicks"}[n%2], Partition: n}
 		rs = append(rs, progress.Record{Lane: id, TargetTopic: id.Topic})
 	}
-	if err := s.Save(t.Context(), rs); err != nil {
+	if err := s.Save(t.Context(), rs, nil); err != nil {
 		t.Fatal(err)
 	}
 	conf := file(t, "k.yaml", fmt.Sprintf(`

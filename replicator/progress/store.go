@@ -334,13 +334,24 @@ func (c *content) keepMap(key string, value []byte) error {
 	return err
 }
 
-// Save writes records and returns once the target has them all, or the first
-// error. The claims of lanes in begun are withdrawn with it: a record counts more.
-func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) error {
-	out, err := s.produced(Key, records)
+// Save writes records and offset maps, and returns once the target has them all,
+// or the first error. The claims of lanes in begun are withdrawn with it: a record
+// counts more. A map goes before its lane's record: it may be the first that is
+// true of a source that was made anew.
+func (s *Store) Save(ctx context.Context, records []Record, maps []Offsets, begun ...lane.ID) error {
+	out := make([]*kgo.Record, 0, len(maps)+len(records)+len(begun))
+	for _, o := range maps {
+		v, err := o.encode()
+		if err != nil {
+			return err
+		}
+		out = append(out, s.record(o.Lane, mapKey, v))
+	}
+	lanes, err := s.produced(Key, records)
 	if err != nil {
 		return err
 	}
+	out = append(out, lanes...)
 	for _, id := range begun {
 		out = append(out, s.record(id, claimKey, nil))
 	}
@@ -354,21 +365,6 @@ func (s *Store) Save(ctx context.Context, records []Record, begun ...lane.ID) er
 		s.begun[r.Lane] = r
 	}
 	return nil
-}
-
-// SaveOffsets writes offset maps and returns once the target has them all, or
-// the first error.
-func (s *Store) SaveOffsets(ctx context.Context, maps []Offsets) error {
-	out := make([]*kgo.Record, 0, len(maps))
-	for _, o := range maps {
-		v, err := o.encode()
-		if err != nil {
-			return err
-		}
-		out = append(out, s.record(o.Lane, mapKey, v))
-	}
-	_, err := s.write(ctx, out)
-	return err
 }
 
 // Claim settles where lanes begin that nobody has begun. Two replicas may try at

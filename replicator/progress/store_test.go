@@ -66,7 +66,7 @@ func load(t *testing.T, cl *kafka.Cluster) map[lane.ID]Record {
 
 func save(t *testing.T, s *Store, rs ...Record) {
 	t.Helper()
-	if err := s.Save(t.Context(), rs); err != nil {
+	if err := s.Save(t.Context(), rs, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -274,7 +274,7 @@ func TestSaveFails(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := s.Save(ctx, []Record{recordOf("a", 0, 5)}); err == nil || !strings.Contains(err.Error(), `cannot store progress in topic "kferry.flow.progress"`) {
+		if err := s.Save(ctx, []Record{recordOf("a", 0, 5)}, nil); err == nil || !strings.Contains(err.Error(), `cannot store progress in topic "kferry.flow.progress"`) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -527,7 +527,7 @@ func TestARecordCountsMoreThanAClaim(t *testing.T) {
 		if _, err := a.Claim(t.Context(), []Record{begun}); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Save(t.Context(), []Record{now}, begun.Lane); err != nil {
+		if err := a.Save(t.Context(), []Record{now}, nil, begun.Lane); err != nil {
 			t.Fatal(err)
 		}
 		got, err := late.Claim(t.Context(), []Record{recordOf("a", 0, 99)})
@@ -580,7 +580,7 @@ func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
 			{recordOf("t", 0, 30), []byte("new")},
 			{recordOf("u", 0, 30), []byte("of a lane without progress")},
 		} {
-			if err := s.SaveOffsets(t.Context(), []Offsets{m}); err != nil {
+			if err := s.Save(t.Context(), nil, []Offsets{m}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -588,7 +588,7 @@ func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
 		if len(got) != 2 || got[lane.ID{Topic: "t", Partition: 1}].Offsets != nil {
 			t.Errorf("got %+v", got)
 		}
-		if err := s.SaveOffsets(t.Context(), []Offsets{{recordOf("t", 1, 60), nil}}); err != nil {
+		if err := s.Save(t.Context(), nil, []Offsets{{recordOf("t", 1, 60), nil}}); err != nil {
 			t.Fatal(err)
 		}
 		if late := load(t, cl)[lane.ID{Topic: "t", Partition: 1}]; late.Position != recordOf("t", 1, 60).Position {
