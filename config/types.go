@@ -11,6 +11,7 @@ type Config struct {
 	Clusters     map[string]Cluster `koanf:"clusters"` // by alias
 	Flows        []Flow             `koanf:"flows"`
 	HTTP         HTTP               `koanf:"http"`
+	Metrics      Metrics            `koanf:"metrics"`
 	Log          Log                `koanf:"log"`
 	InstanceID   string             `koanf:"instance_id"`                                     // of this replica, for static membership; "" = dynamic
 	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
@@ -20,6 +21,12 @@ type Config struct {
 // HTTP is the listener of /metrics, /healthz, /readyz and /api.
 type HTTP struct {
 	Listen string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
+}
+
+// Metrics says how much /metrics tells.
+type Metrics struct {
+	Detail        string `koanf:"detail" default:"partition" choices:"partition topic flow"` // of the series of lanes
+	Compatibility bool   `koanf:"compatibility" default:"true"`                              // MirrorMaker 2's and Aiven's names, too
 }
 
 // Log says what is logged and how.

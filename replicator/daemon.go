@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +27,8 @@ import (
 // Options are the parts of a daemon that do not come from the configuration.
 type Options struct {
 	Logger     *slog.Logger          // nil discards
-	Registerer prometheus.Registerer // nil: no metrics
+	Registerer prometheus.Registerer // of the metrics but those of WriteLanes; nil: none
+	Version    string                // of this build, for metrics
 	// ClusterOptions gives the options of the connections to a cluster; nil: none.
 	ClusterOptions func(alias string) kafka.Options
 }
@@ -36,6 +39,8 @@ type Daemon struct {
 	clusters map[string]*kafka.Cluster
 	flows    []*flow
 	away     *outages // clusters that were not reached yet
+	healths  []*health
+	page     *lanePage
 }
 
 // New opens the clusters that flows use. It does not connect; Run does.
@@ -46,7 +51,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	}
 	d.away = newOutages(d.log, 0)
 	b := budget.New(int64(cfg.MemoryBudget))
-	m := newMetrics()
+	m := newMetrics(cfg.Metrics, o.Version)
 	for _, fc := range cfg.Flows {
 		for _, alias := range []string{fc.Source, fc.Target} {
 			if err := d.open(cfg.Clusters[alias], o); err != nil {
@@ -61,8 +66,12 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 		}
 		d.flows = append(d.flows, f)
 	}
+	for _, alias := range slices.Sorted(maps.Keys(d.clusters)) {
+		d.healths = append(d.healths, &health{cluster: d.clusters[alias]})
+	}
+	d.page = newLanePage(cfg.Metrics, d.flows)
 	if o.Registerer != nil {
-		if err := m.register(o.Registerer, d.flows, b); err != nil {
+		if err := m.register(o.Registerer, d.flows, d.healths, b); err != nil {
 			d.close()
 			return nil, err
 		}
@@ -109,6 +118,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	g, gctx = errgroup.WithContext(ctx)
+	for _, h := range d.healths {
+		g.Go(func() error {
+			h.watch(gctx)
+			return nil
+		})
+	}
 	for _, f := range d.flows {
 		g.Go(func() error { return f.run(gctx) })
 	}

@@ -89,11 +89,13 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 		m.atLeastOnce = fetch.UncountedGap(cause)
 		h.drain(m, func() { h.again(m, 0) })
 	case errors.As(cause, &large) && !large.Unpacked:
+		h.f.signs.target.Add(1)
 		h.f.catalog.Reread(l.Topic)
 		h.halt(m, fmt.Errorf("the record at source offset %d is %d bytes as a batch, the target topic %q takes %d: raise max.message.bytes on it; "+
 			"or set on_refused: dead_letter to go on without such records",
 			large.Offset, large.Size, l.TargetTopic, large.Limit))
 	default:
+		h.f.signs.source.Add(1)
 		h.halt(m, fmt.Errorf("reading from the source: %w", kafka.Explain(h.f.source.Alias(), cause)))
 	}
 }
@@ -123,8 +125,10 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "cause", cause)
 		h.resume(m, cause)
 	case kafka.Refuse:
+		h.f.signs.target.Add(1)
 		h.refused(m, cause)
 	default:
+		h.f.signs.target.Add(1)
 		h.abandon(m, fmt.Errorf("writing to the target: %w", kafka.Explain(h.f.target.Alias(), cause)))
 	}
 }

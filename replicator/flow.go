@@ -63,8 +63,13 @@ type flow struct {
 	letters  *deadletter.Store
 	taken    *taken // nil: not read yet; for the starter alone
 
-	mu    sync.Mutex // guards lanes for readers; only the helm writes
-	lanes map[lane.ID]*member
+	view  atomic.Pointer[catalog.View] // as last read; never changed once stored
+	signs signs                        // of life, for metrics
+
+	mu      sync.Mutex // guards what follows for readers; only the helm writes
+	lanes   map[lane.ID]*member
+	changed uint64                 // counts the changes of lanes
+	retired map[string]*lane.Stats // by topic: what lanes have counted that are no longer here
 
 	follower  *follower                   // nil: no groups are followed
 	groupRows atomic.Pointer[[]OffsetRow] // of the last round over the groups, sorted; never changed once stored
@@ -101,7 +106,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 	f := &flow{
 		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, filter: filter, policy: pol,
 		rate: fetch.NewRate(int64(cfg.RateLimit)), siblings: siblings, metrics: m,
-		lanes: map[lane.ID]*member{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
+		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.letters = deadletter.New(target, cfg.Name, cfg.ReplicationFactor)
@@ -139,6 +144,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.share(ctx, steer) })
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
+	steering.Go(func() { newSurveyor(f).run(ctx) })
 	if f.follower != nil {
 		steering.Go(func() { f.follower.run(ctx) })
 	}
@@ -218,9 +224,9 @@ func (f *flow) readCatalog(ctx context.Context) {
 		} else {
 			f.outages.over("topics")
 			f.logEvents(events, said)
+			f.view.Store(&view)
 			f.helm.post(func() { f.helm.seen(view) })
 		}
-		f.seePaused(ctx)
 		select {
 		case <-t.C:
 		case <-f.refresh:
@@ -263,6 +269,18 @@ func (f *flow) askRefresh() {
 	case f.refresh <- struct{}{}:
 	default:
 	}
+}
+
+// retire keeps what a lane has counted that is no longer here: a sum over lanes
+// must not shrink.
+func (f *flow) retire(l *lane.Lane) {
+	sum := f.retired[l.Topic]
+	if sum == nil {
+		sum = new(lane.Stats)
+		f.retired[l.Topic] = sum
+	}
+	s := l.Snapshot().Stats
+	sum.Add(&s)
 }
 
 // members is a copy for readers outside the helm.
@@ -331,6 +349,7 @@ func (f *flow) save(ctx context.Context, last bool) (saved bool, err error) {
 	for _, note := range stored {
 		note()
 	}
+	f.signs.progress.Store(now.UnixMilli())
 	return len(out) > 0, nil
 }
 

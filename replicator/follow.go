@@ -17,11 +17,12 @@ import (
 
 // follower is that part of a flow that has groups; nil in one that has none.
 type follower struct {
-	f      *flow
-	groups *groups.Follower
-	heart  *beat.Heart // nil: not wanted, and so on
-	syncs  *beat.Syncs
-	synced map[lane.ID]offsets.Source // the end of what the syncs tell
+	f           *flow
+	groups      *groups.Follower
+	heart       *beat.Heart // nil: not wanted, and so on
+	syncs       *beat.Syncs
+	checkpoints *checkpoints               // nil: none are kept
+	synced      map[lane.ID]offsets.Source // the end of what the syncs tell
 }
 
 func newFollower(f *flow) (*follower, error) {
@@ -39,7 +40,8 @@ func newFollower(f *flow) (*follower, error) {
 	}
 	g := groups.Options{Source: f.source, Target: f.target, Flow: cfg, Lanes: f}
 	if cfg.Checkpoints.Enabled {
-		g.Checkpoints = beat.NewCheckpoints(o)
+		x.checkpoints = newCheckpoints(beat.NewCheckpoints(o))
+		g.Checkpoints = x.checkpoints
 	}
 	var err error
 	x.groups, err = groups.New(g)
@@ -80,21 +82,36 @@ func (x *follower) every(ctx context.Context, interval time.Duration, do func(co
 // round follows all groups once, and then tells where the lanes are.
 func (x *follower) round(ctx context.Context) {
 	f := x.f
+	if x.checkpoints != nil {
+		x.checkpoints.begin(time.Now())
+	}
 	r, err := x.groups.Round(ctx)
 	x.outcome(ctx, "groups", "not all consumer groups can be followed at the moment, trying on", err)
+	if err == nil {
+		f.signs.groups.Store(time.Now().UnixMilli())
+	}
 	for _, notice := range r.Notices {
 		f.log.Warn(notice)
 	}
 	rows := offsetRows(f.cfg.Name, r)
 	f.groupRows.Store(&rows)
+	if x.checkpoints != nil {
+		x.checkpoints.end(rows)
+	}
 	if x.syncs != nil {
 		x.outcome(ctx, "offset syncs", "offset syncs are not written, trying on", x.writeSyncs(ctx))
 	}
 }
 
 func (x *follower) beat(ctx context.Context) {
-	if x.f.leads.Load() {
-		x.outcome(ctx, "heartbeats", "heartbeats are not written, trying on", x.heart.Beat(ctx, time.Now(), !x.f.carriesHeartbeats()))
+	if !x.f.leads.Load() {
+		return
+	}
+	now := time.Now()
+	err := x.heart.Beat(ctx, now, !x.f.carriesHeartbeats())
+	x.outcome(ctx, "heartbeats", "heartbeats are not written, trying on", err)
+	if err == nil {
+		x.f.signs.heartbeat.Store(now.UnixMilli())
 	}
 }
 

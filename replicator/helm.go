@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kferry/kferry/offsets"
@@ -15,11 +16,13 @@ import (
 )
 
 // member is a lane and what the helm knows about it. Only the helm's goroutine
-// touches it, but for stored.
+// touches it, but for stored and halted.
 type member struct {
 	lane  *lane.Lane
 	place catalog.Place
 	gone  bool // the source shows it no more
+
+	halted atomic.Pointer[error] // why it was last stopped; for anybody
 
 	stored  progress.Record // as last stored, or zero; guarded by flow.saving
 	mapped  mapMark         // the same of its offset map
@@ -166,10 +169,12 @@ func (h *helm) add(id lane.ID, place catalog.Place) *member {
 	m := &member{lane: lane.New(id, place.TargetTopic), place: place, start: true, late: !h.first[id] || h.topics[id.Topic]}
 	if r, ok := h.records[id]; ok {
 		m.stored = r
+		m.lane.Left(r.Position)
 		delete(h.records, id)
 	}
 	h.f.mu.Lock()
 	h.f.lanes[id] = m
+	h.f.changed++
 	h.f.mu.Unlock()
 	h.pending[m] = true
 	return m
@@ -253,6 +258,7 @@ func (h *helm) again(m *member, after time.Duration) {
 // stop ends the lane's work, until it is tried again: the cause may have been
 // mended by then, and to start is always safe.
 func (h *helm) stop(m *member, why error) {
+	m.halted.Store(&why)
 	m.lane.Set(lane.Stopped, why.Error())
 	m.lane.Drop()
 	if m.said != why.Error() {

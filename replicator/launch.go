@@ -77,6 +77,7 @@ func (h *helm) begun(j *job) {
 		h.f.askRefresh()
 		return
 	case j.err != nil:
+		h.countRefusal(j.err)
 		h.stop(m, j.err)
 		return
 	}
@@ -96,7 +97,8 @@ func (h *helm) begun(j *job) {
 		h.counted(m, j.aside)
 	}
 	m.aside = nil
-	m.lane.Seen(j.seen.LogStart, j.seen.LogEnd)
+	m.lane.Begins(j.seen.LogStart)
+	m.lane.Ends(j.seen.LogEnd, j.asked)
 	m.lane.Start(j.plan.Position, j.plan.Skip, j.seen.End, j.offsets)
 	m.homeSource, m.homeTarget = true, true
 	h.pending[m] = true

@@ -27,7 +27,7 @@ func TestGroupMetrics(t *testing.T) {
 	follows.groupRows.Store(&rows)
 	empty := &flow{cfg: config.Flow{Name: "b-c", Groups: []string{".*"}}}
 	reg := prometheus.NewRegistry()
-	if err := newMetrics().register(reg, []*flow{follows, empty, {cfg: config.Flow{Name: "c-d"}}}, budget.New(1<<20)); err != nil {
+	if err := newMetrics(config.Metrics{}, "v1").register(reg, []*flow{follows, empty, {cfg: config.Flow{Name: "c-d"}}}, nil, budget.New(1<<20)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{

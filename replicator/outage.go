@@ -72,6 +72,16 @@ func (o *outages) why() error {
 	return first.last
 }
 
+// errors are the latest errors of all outages that last.
+func (o *outages) errors() (errs []error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, out := range o.open {
+		errs = append(errs, out.last)
+	}
+	return errs
+}
+
 // over ends the outage of key, if there is one.
 func (o *outages) over(key string) {
 	if !o.some.Load() {

@@ -252,6 +252,8 @@ func (h *helm) forget(m *member) {
 	if h.f.lanes[m.lane.ID] == m {
 		h.f.mu.Lock()
 		delete(h.f.lanes, m.lane.ID)
+		h.f.changed++
+		h.f.retire(m.lane)
 		h.f.mu.Unlock()
 	}
 	switch {

@@ -5,10 +5,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
-	"github.com/kferry/kferry/internal/kafka"
-	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/progress"
 )
@@ -111,31 +107,4 @@ func (h *helm) park(m *member) {
 	}
 	m.lane.Drop()
 	m.lane.Set(lane.Paused, reason)
-}
-
-// seePaused reads how far the source is for lanes that fetch nothing, so that
-// their lag stays known.
-func (f *flow) seePaused(ctx context.Context) {
-	var paused []*lane.Lane
-	topics := kadm.TopicsSet{}
-	for _, m := range f.members() {
-		if m.lane.State() == lane.Paused {
-			paused = append(paused, m.lane)
-			topics.Add(m.lane.Topic, m.lane.Partition)
-		}
-	}
-	if len(paused) == 0 {
-		return
-	}
-	ends, err := f.source.Admin().ListEndOffsets(ctx, topics.Topics()...)
-	if err != nil && len(ends) == 0 {
-		f.outages.report("lag", "cannot read the lag of paused lanes, trying on", kafka.Explain(f.source.Alias(), err))
-		return
-	}
-	f.outages.over("lag")
-	for _, l := range paused {
-		if o, ok := ends.Lookup(l.Topic, l.Partition); ok && o.Err == nil {
-			l.Seen(l.Snapshot().LogStart, offsets.Source(o.Offset))
-		}
-	}
 }

@@ -43,6 +43,7 @@ type job struct {
 	again     bool            // send again what cannot be counted
 	aside     *aside          // what the target refused at its position; nil: nothing, or the target has it
 	seen      lane.Seen
+	asked     int64 // when the source was asked for seen, ms since 1970
 	plan      lane.Plan
 	err       error // *awayError: try again soon; others stop the lane
 }
@@ -127,10 +128,12 @@ func (s *starter) bounds(ctx context.Context) error {
 		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListStartOffsets, set: func(j *job, o int64) { j.seen.Start = offsets.Target(o) }},
 		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.End = offsets.Target(o) }},
 	}
+	asked := time.Now().UnixMilli()
 	if err := s.list(ctx, asks...); err != nil {
 		return err
 	}
 	for _, j := range s.alive() {
+		j.asked = asked
 		j.err = j.same(s.f.cfg.OnSourceLoss)
 	}
 	return nil

@@ -26,7 +26,8 @@ type LaneStatus struct {
 	Position           int64   // the source offset below which the target has everything
 	TargetPosition     int64   // a target offset: what follows Position is stored at it or above
 	Lag                int64   // source offsets that the target lacks; -1: not known yet
-	LagSeconds         float64 // age of the oldest of them; 0 where Lag is
+	LagSeconds         float64 // age of the oldest of them; 0 where Lag is; -1: not known
+	LagStale           bool    // the source did not tell lately where it ends: Lag was true once
 }
 
 // Status describes every lane.
@@ -48,10 +49,11 @@ func (d *Daemon) Status() Status {
 
 func laneStatus(m *member, now time.Time) LaneStatus {
 	s := m.lane.Snapshot()
+	lag := lagOf(&s, now)
 	return LaneStatus{
 		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
 		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), TargetPosition: int64(s.Target),
-		Records: s.Records, Bytes: s.Bytes, Lag: s.Lag, LagSeconds: lagSeconds(s, now),
+		Records: s.Records, Bytes: s.Bytes, Lag: lag.records, LagSeconds: lag.seconds, LagStale: lag.stale,
 	}
 }
 
@@ -62,18 +64,4 @@ func shown(s lane.Snapshot) lane.State {
 		return lane.Waiting
 	}
 	return s.State
-}
-
-// lagSeconds is the age of the oldest record that the target lacks. Where none
-// of them was fetched yet it is the age of the newest that the target has,
-// which cannot be less; where nothing was carried yet it is 0.
-func lagSeconds(s lane.Snapshot, now time.Time) float64 {
-	at := s.Oldest
-	if at == 0 {
-		at = s.Last
-	}
-	if s.Lag <= 0 || at <= 0 {
-		return 0
-	}
-	return max(0, now.Sub(time.UnixMilli(at)).Seconds())
 }

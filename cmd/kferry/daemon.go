@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ type daemon interface {
 	Status() replicator.Status
 	Offsets() []replicator.OffsetRow
 	Translate(q replicator.Lookup) []replicator.Translation
+	WriteLanes(w io.Writer) error // the metrics of lanes
 }
 
 // openDaemon makes the real daemon. It does not connect; Run does.
@@ -25,6 +27,7 @@ func openDaemon(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer)
 	d, err := replicator.New(cfg, replicator.Options{
 		Logger:         log,
 		Registerer:     reg,
+		Version:        buildVersion().version,
 		ClusterOptions: func(string) kafka.Options { return kafka.Options{Logger: log} },
 	})
 	if err != nil {

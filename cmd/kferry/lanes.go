@@ -28,7 +28,10 @@ func (s shown) Lanes() (out []web.Lane) {
 				SourceOffset: l.Position, TargetOffset: l.TargetPosition, Records: l.Records, Bytes: l.Bytes,
 			}
 			if l.Lag >= 0 {
-				row.LagRecords, row.LagSeconds = &l.Lag, &l.LagSeconds
+				row.LagRecords = &l.Lag
+			}
+			if l.Lag >= 0 && l.LagSeconds >= 0 {
+				row.LagSeconds = &l.LagSeconds
 			}
 			out = append(out, row)
 		}
@@ -119,8 +122,10 @@ func writeLanes(w io.Writer, lanes []web.Lane) error {
 	for _, l := range lanes {
 		topic := bothNames(l.Topic, l.TargetTopic)
 		lag, behind := "?", "?"
-		if l.LagRecords != nil && l.LagSeconds != nil {
+		if l.LagRecords != nil {
 			lag = thousands(*l.LagRecords)
+		}
+		if l.LagSeconds != nil {
 			behind = (time.Duration(*l.LagSeconds * float64(time.Second))).Round(time.Second).String()
 		}
 		fmt.Fprintf(tab, "%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", l.Flow, topic, l.Partition, l.State, l.SourceOffset, l.TargetOffset,

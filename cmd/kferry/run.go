@@ -131,11 +131,11 @@ func memoryLimit(budget config.Bytes) int64 {
 }
 
 // listen opens the web server, or returns nil when the configuration turns it off.
-func listen(cfg config.HTTP, d web.Source, reg *prometheus.Registry, log *slog.Logger) (*web.Server, error) {
+func listen(cfg config.HTTP, d shown, reg *prometheus.Registry, log *slog.Logger) (*web.Server, error) {
 	if cfg.Listen == "" || cfg.Listen == "off" {
 		return nil, nil
 	}
-	srv, err := web.New(web.Options{Listen: cfg.Listen, Source: d, Registry: reg, Logger: log})
+	srv, err := web.New(web.Options{Listen: cfg.Listen, Source: d, Registry: reg, More: d.WriteLanes, Logger: log})
 	if err != nil {
 		return nil, err
 	}

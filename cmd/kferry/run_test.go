@@ -63,6 +63,8 @@ func (f *fakeDaemon) Translate(q replicator.Lookup) []replicator.Translation {
 	return f.translate(q)
 }
 
+func (f *fakeDaemon) WriteLanes(io.Writer) error { return nil }
+
 const twoClusters = `
 clusters:
   a: { bootstrap_servers: ["127.0.0.1:1"] }

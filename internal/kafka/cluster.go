@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -52,6 +53,7 @@ type Cluster struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	links  []*Link
+	heard  heard
 }
 
 // Open prepares the clients of cfg. It does not dial; it fails for a
@@ -106,7 +108,7 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 		kgo.SeedBrokers(c.cfg.BootstrapServers...),
 		kgo.ClientID(c.cfg.ClientID),
 		kgo.WithLogger(&kgoLogger{log}),
-		kgo.WithHooks(o.Hooks...),
+		kgo.WithHooks(slices.Concat(o.Hooks, []kgo.Hook{&c.heard})...),
 		kgo.Dialer(d.open),
 		kgo.ConnIdleTimeout(connIdle),
 		kgo.RetryTimeout(retryTimeout),
@@ -140,6 +142,30 @@ func (c *Cluster) Links() []*Link { return c.links }
 // request per connection at a time, and those of Links are held, half a second at
 // a time, by fetches that wait for records.
 func (c *Cluster) Aside() *Link { return &Link{client: c.client} }
+
+// Heard is when a broker last answered a request, on any connection; zero: none
+// ever did. What belongs to making a connection is no answer: it comes before a
+// login is refused.
+func (c *Cluster) Heard() time.Time {
+	if ns := c.heard.at.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// heard is a hook that takes note of answers.
+type heard struct{ at atomic.Int64 } // ns since 1970
+
+// OnBrokerE2E implements kgo.HookBrokerE2E.
+func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	switch kmsg.Key(key) {
+	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate:
+	default:
+		if e2e.Err() == nil {
+			h.at.Store(time.Now().UnixNano())
+		}
+	}
+}
 
 // Ping asks one bootstrap server after the other for the cluster's brokers and
 // returns nil with the first answer. Nothing is retried, so a wrong password is

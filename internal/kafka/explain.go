@@ -27,7 +27,23 @@ type Error struct {
 	// Fatal tells a mistake in a configuration, ours or the cluster's, from an
 	// outage: it does not heal by waiting.
 	Fatal bool
+	// Rejects tells what the two sides do not accept of each other; "": they are
+	// not at odds, or nobody knows.
+	Rejects Rejection
 }
+
+// Rejection is what a person must give us, or the cluster, before we are served.
+type Rejection string
+
+// The kinds of rejection.
+const (
+	RejectsPassword      Rejection = "password"      // the login, whatever of it is wrong
+	RejectsCertificate   Rejection = "certificate"   // ours or the broker's
+	RejectsAuthorization Rejection = "authorization" // a right is missing
+)
+
+// Rejections are all kinds.
+var Rejections = []Rejection{RejectsPassword, RejectsCertificate, RejectsAuthorization}
 
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -100,7 +116,7 @@ func (e *mechanismError) Error() string { return e.err.Error() }
 func (e *mechanismError) Unwrap() error { return e.err }
 
 func explainLogin(err error) *Error {
-	e := &Error{Op: "login", Fatal: true}
+	e := &Error{Op: "login", Fatal: true, Rejects: RejectsPassword}
 	var login *LoginError
 	var mech *mechanismError
 	switch {
@@ -120,7 +136,7 @@ func explainLogin(err error) *Error {
 		e.Cause = "the broker expects no SASL login on this port"
 		e.Remedy = "remove sasl or use the port of a SASL listener"
 	case Denied(err):
-		e.Op = "request"
+		e.Op, e.Rejects = "request", RejectsAuthorization
 		e.Cause = "the user is logged in but not allowed to do this"
 		e.Remedy = "grant the right with an ACL"
 	default:
@@ -150,7 +166,7 @@ func explainFile(err error) *Error {
 }
 
 func explainCertificate(err error) *Error {
-	e := &Error{Op: "tls", Fatal: true}
+	e := &Error{Op: "tls", Fatal: true, Rejects: RejectsCertificate}
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
@@ -218,7 +234,7 @@ func explainTLS(err error) *Error {
 
 // explainAlert goes by the alert's text, since crypto/tls keeps its type to itself.
 func explainAlert(e *Error, text string) {
-	e.Cause = "the broker ended the TLS handshake"
+	e.Cause, e.Rejects = "the broker ended the TLS handshake", RejectsCertificate
 	switch text {
 	case alertRequired.Error(), alertBadCertificate.Error(), alertHandshakeFailure.Error():
 		e.Cause = "the broker wants a client certificate that it trusts, or shares no TLS version or cipher with us"
@@ -233,6 +249,7 @@ func explainAlert(e *Error, text string) {
 		e.Cause = "our client certificate has expired"
 		e.Remedy = "renew tls.cert_file; it is read again for each connection"
 	default:
+		e.Rejects = ""
 		e.Remedy = "check the TLS settings of the listener"
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 )
 
 // Limits of one connection. The answers are small and local; what takes longer is a stuck or hostile peer.
@@ -44,12 +45,13 @@ type Source interface {
 	Translate(q Lookup) []Translation // one for each lane that has the partition
 }
 
-// Options of a server. All fields are required.
+// Options of a server. All fields but More are required.
 type Options struct {
-	Listen   string               // host:port; port 0 takes a free one
-	Source   Source               // asked at each /readyz and each request of /api/v1
-	Registry *prometheus.Registry // New adds the Go and process collectors to it
-	Logger   *slog.Logger         // failed scrapes and broken connections
+	Listen   string                // host:port; port 0 takes a free one
+	Source   Source                // asked at each /readyz and each request of /api/v1
+	Registry *prometheus.Registry  // New adds the Go and process collectors to it
+	More     func(io.Writer) error // metrics besides those of Registry, in Prometheus' text format; nil: none
+	Logger   *slog.Logger          // failed scrapes and broken connections
 }
 
 // Server listens from New on and answers from Run on.
@@ -155,13 +157,25 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 	mux.HandleFunc("GET "+LanesPath, lanes(o.Source))
 	mux.HandleFunc("GET "+OffsetsPath, offsets(o.Source))
 	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
-	// One broken collector must not take the other metrics away.
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
-		ErrorLog:      logs,
-		ErrorHandling: promhttp.ContinueOnError,
-		Registry:      o.Registry,
-	}))
+	mux.Handle("GET /metrics", metrics(o, logs))
 	return mux
+}
+
+// metrics serves what the registry has, and More behind it. That is in the text
+// format alone, so no other is offered; nor is the page compressed, which would cost
+// more than all the rest.
+func metrics(o Options, logs promhttp.Logger) http.Handler {
+	// One broken collector must not take the other metrics away.
+	registry := promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
+		ErrorLog: logs, ErrorHandling: promhttp.ContinueOnError, Registry: o.Registry, DisableCompression: true,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+		registry.ServeHTTP(w, r)
+		if o.More != nil {
+			_ = o.More(w) // a reader that went away
+		}
+	})
 }
 
 func text(w http.ResponseWriter, code int, body string) {

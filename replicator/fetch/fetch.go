@@ -84,6 +84,8 @@ type Fetcher struct {
 	full    int         // cursors left out because their lane has no room
 	size    int32
 	meter   meter
+	heard   int64      // when the broker last answered, ms since 1970
+	beat    *lane.Beat // the same once the answer is handed out; lanes in the session watch it
 }
 
 type partition struct {
@@ -116,6 +118,7 @@ func New(o Options) *Fetcher {
 	f := &Fetcher{
 		o: o, rec: recode.New(), wake: make(chan struct{}, 1), marked: map[*lane.Lane]bool{},
 		cursors: map[*lane.Lane]*cursor{}, byID: map[partition]*cursor{}, byName: map[lane.ID]*cursor{}, meter: meter{Rate: o.Rate},
+		beat: new(lane.Beat),
 	}
 	f.size, _ = f.bounds()
 	return f
@@ -216,6 +219,8 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 		return
 	}
 	f.session.answered(resp.SessionID)
+	f.heard = time.Now().UnixMilli()
+	defer func() { f.beat.Store(f.heard) }() // after the lanes with news have it
 	got := size(resp)
 	f.meter.brought(got)
 	f.adapt(got)
@@ -344,6 +349,7 @@ func (f *Fetcher) count(c *cursor, wanted, full bool) {
 	if c.wanted && !wanted {
 		f.wanted--
 		f.session.forget = append(f.session.forget, c)
+		c.lane.Unwatched(f.beat)
 	} else if !c.wanted && wanted {
 		f.wanted++
 	}
@@ -385,7 +391,7 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
 }
 
 func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *budget.Hold) {
-	c.lane.Seen(offsets.Source(p.LogStartOffset), offsets.Source(p.HighWatermark))
+	c.lane.Seen(offsets.Source(p.LogStartOffset), offsets.Source(p.HighWatermark), f.heard, f.beat)
 	if len(p.RecordBatches) == 0 {
 		return
 	}
@@ -396,7 +402,7 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
 	f.items = s.items
 	defer clear(f.items) // Put has copied them; they must not keep their responses alive
-	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped, s.leader) {
+	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped, s.leader, f.heard) {
 		for _, it := range s.items {
 			it.Hold.Release()
 		}

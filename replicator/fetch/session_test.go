@@ -167,13 +167,13 @@ func (w *lanes) change() {
 		w.f.Remove(l)
 	case 2, 3: // a reply; it fills the lane
 		if gen, from, _, _, room := l.Fetch(); room && w.in[l] {
-			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1}}, from+1, 0, 0)
+			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1}}, from+1, 0, 0, 0)
 			w.f.mark(l)
 		}
 	case 4: // it is written and acknowledged
 		if win, ok := l.Next(); ok {
 			l.Send(win.Gen, win.Items[0], 1)
-			l.Ack(0)
+			l.Ack(0, 0)
 		}
 	case 5:
 		l.Shed()

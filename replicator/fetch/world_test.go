@@ -149,7 +149,7 @@ func take(t testing.TB, l *lane.Lane) (values []string) {
 		if _, ok := l.Send(w.Gen, it, 1); !ok {
 			t.Fatal("not sent")
 		}
-		l.Ack(0)
+		l.Ack(0, 0)
 	}
 	return values
 }

@@ -122,7 +122,12 @@ type Lane struct {
 	share int64  // fetch no more while bytes >= share
 
 	logStart, end offsets.Source // of the source partition, as last seen; end < 0: never seen
+	seen          int64          // when end was the source's end, ms since 1970; 0: never
+	beat          *Beat          // it goes on being that while this moves; nil: nobody watches it
+	placed        bool           // pos says where the lane is; before, nobody knows
+	front         front
 	stats         Stats
+	recent        Lately
 
 	offsets *offsets.Map   // nil until the lane starts. Invariant: it ends at pos.Source
 	reach   offsets.Target // all that the target had of the lane when it started is below
@@ -149,7 +154,7 @@ func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Ma
 		panic("lane: started with batches on the wire")
 	}
 	l.dropLocked()
-	l.pos, l.sent, l.fetched = p, p.Source, p.Source
+	l.pos, l.sent, l.fetched, l.placed = p, p.Source, p.Source, true
 	l.skip, l.seq, l.leader = skip, Advance(p.Sequence, skip), p.Leader
 	l.reach = reach
 	switch {
@@ -167,6 +172,7 @@ func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Ma
 }
 
 func (l *Lane) dropLocked() {
+	l.dateLocked()
 	for _, items := range [][]Item{l.waiting, l.flight} {
 		for _, it := range items {
 			it.Hold.Release()
@@ -180,6 +186,7 @@ func (l *Lane) dropLocked() {
 // lane that cannot send must not keep memory from those that can.
 func (l *Lane) Shed() {
 	l.mu.Lock()
+	l.dateLocked()
 	for _, it := range l.waiting {
 		l.bytes -= int64(len(it.Bytes))
 		it.Hold.Release()
@@ -249,9 +256,9 @@ func (l *Lane) Fetch() (gen uint64, from offsets.Source, leader Leader, skip int
 // Put takes the batches of one fetch reply, in order. next is where the source
 // goes on (beyond the last batch where what followed was dropped); skipped is
 // how many data records before the first batch were found on the target
-// already; leader is whose the offset before next is. It returns false, and
-// takes nothing, if gen is void.
-func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64, leader Leader) bool {
+// already; leader is whose the offset before next is; now is the time. It returns
+// false, and takes nothing, if gen is void.
+func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64, leader Leader, now int64) bool {
 	l.mu.Lock()
 	if gen != l.gen || next < l.fetched {
 		l.mu.Unlock()
@@ -260,8 +267,12 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64,
 	if skipped > 0 {
 		l.skippedLocked(items, next, skipped)
 	}
-	for _, it := range items {
-		l.bytes += int64(len(it.Bytes))
+	if len(items) > 0 {
+		age := &l.recent.At(now).Age
+		for _, it := range items {
+			l.bytes += int64(len(it.Bytes))
+			age.Add(now - it.Time)
+		}
 	}
 	l.appendLocked(items)
 	l.fetched, l.leader = next, leader
@@ -400,9 +411,9 @@ func (l *Lane) Again(gen uint64) bool {
 
 // Ack retires the oldest batch in flight, stored at base (UnknownTarget where
 // the broker does not say), unless an older one failed: then it will be sent
-// again with the others and found a duplicate. It reports whether the lane is
-// settled: see Fail.
-func (l *Lane) Ack(base offsets.Target) (settled bool) {
+// again with the others and found a duplicate. now is the time. It reports whether
+// the lane is settled: see Fail.
+func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 	l.mu.Lock()
 	if l.shut && l.back > 0 {
 		l.back++
@@ -422,7 +433,7 @@ func (l *Lane) Ack(base offsets.Target) (settled bool) {
 	if base != offsets.UnknownTarget {
 		l.pos.Target = base + offsets.Target(it.Records)
 	}
-	l.stats.ack(it)
+	l.ackedLocked(it, now)
 	settled = l.shut && l.out == 0
 	room := l.room
 	l.mu.Unlock()

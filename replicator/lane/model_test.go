@@ -261,7 +261,7 @@ func (m *model) hand() {
 	}
 	m.reply = nil
 	before := m.l.Snapshot().Source
-	if m.l.Put(p.gen, p.items, p.next, p.skipped, 0) {
+	if m.l.Put(p.gen, p.items, p.next, p.skipped, 0, 0) {
 		if len(p.items) == 0 && p.skipped == 0 && m.l.Snapshot().Source > before {
 			m.done.jumped++
 		}
@@ -336,7 +336,7 @@ func (m *model) answer() {
 		if m.r.IntN(12) == 0 {
 			base = offsets.UnknownTarget
 		}
-		settled = m.l.Ack(base)
+		settled = m.l.Ack(base, 0)
 	} else {
 		m.done.failed++
 		if m.first == nil {

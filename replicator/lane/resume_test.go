@@ -151,12 +151,12 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("new: %+v", s)
 	}
 	l.Start(at, 0, 0, nil)
-	l.Seen(900, 1100)
+	l.Seen(900, 1100, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{
 		{Bytes: make([]byte, 10), First: 1000, Next: 1020, Records: 20, Time: 77},
 		{Bytes: make([]byte, 30), First: 1020, Next: 1021, Records: 1, Time: 88, Path: Recoded},
-	}, 1021, 0, 0)
+	}, 1021, 0, 0, 0)
 	if s := l.Snapshot(); s.State != Running || s.Lag != 100 || s.Held != 40 || s.Oldest != 77 || s.LogStart != 900 {
 		t.Errorf("with batches: %+v", s)
 	}
@@ -170,7 +170,7 @@ func TestSnapshot(t *testing.T) {
 		if it := l.Oldest(); len(it.Bytes) != want.bytes || it.Records != want.records || it.First != want.first {
 			t.Errorf("oldest in flight: %d bytes, %d records at %d, want %+v", len(it.Bytes), it.Records, it.First, want)
 		}
-		l.Ack(offsets.Target(2000 + 20*i))
+		l.Ack(offsets.Target(2000+20*i), 0)
 	}
 	l.Count(5, 6, 7)
 	l.Note("why")
@@ -182,7 +182,7 @@ func TestSnapshot(t *testing.T) {
 	if it := l.Oldest(); len(it.Bytes) != 0 || it.Records != 0 || it.First != 1021 {
 		t.Errorf("nothing in flight: %+v", it)
 	}
-	l.Seen(0, 1000) // a leader that lags behind
+	l.Seen(0, 1000, 0, nil) // a leader that lags behind
 	if s := l.Snapshot(); s.Lag != 0 {
 		t.Errorf("lag %d", s.Lag)
 	}
@@ -219,9 +219,9 @@ func TestBothSidesAtOnce(t *testing.T) {
 		next := offsets.Source(0)
 		for range batches {
 			gen, _, _, _, _ := l.Fetch()
-			l.Put(gen, []Item{{Bytes: []byte{1}, First: next, Next: next + 1, Records: 1}}, next+1, 0, 0)
+			l.Put(gen, []Item{{Bytes: []byte{1}, First: next, Next: next + 1, Records: 1}}, next+1, 0, 0, 0)
 			next += 2
-			l.Put(gen, nil, next, 0, 0) // a marker follows
+			l.Put(gen, nil, next, 0, 0, 0) // a marker follows
 		}
 	}()
 	target := offsets.Target(0)
@@ -237,7 +237,7 @@ func TestBothSidesAtOnce(t *testing.T) {
 		if c, ok := l.Send(w.Gen, it, 1); !ok || c.Sequence != int32(target) {
 			t.Fatalf("sequence %d, want %d", c.Sequence, target)
 		}
-		l.Ack(target)
+		l.Ack(target, 0)
 		target++
 	}
 	if target != batches {
@@ -251,19 +251,19 @@ func TestWindowStaysAsShown(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
 	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
-	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0, 0)
+	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0, 0, 0)
 	w, _ := l.Next()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.Put(gen, nil, 2, 0, 0) // a marker follows
+		l.Put(gen, nil, 2, 0, 0, 0) // a marker follows
 	}()
 	it := w.Items[0]
 	<-done
 	if _, ok := l.Send(w.Gen, it, 1); !ok {
 		t.Fatal("the window was closed")
 	}
-	l.Ack(0)
+	l.Ack(0, 0)
 	if at := l.Snapshot().Source; at != 2 {
 		t.Errorf("at %d, want 2: the end of the batch moved meanwhile", at)
 	}

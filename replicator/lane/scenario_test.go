@@ -85,7 +85,7 @@ func (s *scenario) run() (out string) {
 		return s.send(int(s.arg("used", 1)))
 	case "ack":
 		base := s.arg("base", int64(offsets.UnknownTarget))
-		return s.settled(s.l.Ack(offsets.Target(base)))
+		return s.settled(s.l.Ack(offsets.Target(base), 0))
 	case "fail":
 		return s.settled(s.l.Fail())
 	case "shut":
@@ -130,7 +130,7 @@ func (s *scenario) put() string {
 		}
 	}
 	gen := uint64(s.arg("gen", int64(s.l.gen)))
-	if s.l.Put(gen, items, offsets.Source(s.arg("next", next)), s.arg("skipped", 0), 0) {
+	if s.l.Put(gen, items, offsets.Source(s.arg("next", next)), s.arg("skipped", 0), 0, 0) {
 		return ""
 	}
 	for _, it := range items {

@@ -1,6 +1,10 @@
 package lane
 
-import "github.com/kferry/kferry/offsets"
+import (
+	"sync/atomic"
+
+	"github.com/kferry/kferry/offsets"
+)
 
 // State is what a lane does.
 //
@@ -31,17 +35,53 @@ type Stats struct {
 	Records, Bytes int64
 	Batches        [Paths]int64
 	Last           int64 // time of the newest batch acknowledged, ms since 1970; 0: none was
+	Acked          int64 // when that was, ms since 1970
 	Skipped        int64 // records found on the target already, not sent again
 	Lost           int64 // source offsets that were gone before they could be read
 	Twice          int64 // records that may be on the target twice, at most
 	Aside          int64 // records that the target refused and that are kept elsewhere
 }
 
-func (s *Stats) ack(it Item) {
-	s.Records += int64(it.Records)
-	s.Bytes += int64(len(it.Bytes))
+// ackedLocked counts a batch that the target has.
+func (l *Lane) ackedLocked(it Item, now int64) {
+	n, bytes := int64(it.Records), int64(len(it.Bytes))
+	s, r := &l.stats, l.recent.At(now)
+	s.Records += n
+	s.Bytes += bytes
 	s.Batches[it.Path]++
-	s.Last = it.Time
+	s.Last, s.Acked = it.Time, now
+	r.Records += n
+	r.Bytes += bytes
+	r.Latency.Add(now - it.Time)
+}
+
+// Add takes in what another lane has counted.
+func (s *Stats) Add(o *Stats) {
+	s.Records += o.Records
+	s.Bytes += o.Bytes
+	for p, n := range o.Batches {
+		s.Batches[p] += n
+	}
+	s.Skipped += o.Skipped
+	s.Lost += o.Lost
+	s.Twice += o.Twice
+	s.Aside += o.Aside
+}
+
+// Beat is when the owner of a fetch session last heard from the source, ms since
+// 1970. A session leaves out the lanes without news, so the answer says of each of
+// them that its end is where it was.
+type Beat struct{ atomic.Int64 }
+
+// clockStep is longer than any answer takes, ms: what seems to be older than that
+// comes from a clock that was set back.
+const clockStep = 60_000
+
+// front is when the first record that the target lacks was written, if somebody
+// has looked: ms since 1970, and of a lane that is at that offset.
+type front struct {
+	at   offsets.Source
+	time int64
 }
 
 // Snapshot is a lane seen at one moment.
@@ -50,8 +90,9 @@ type Snapshot struct {
 	Reason string
 	Position
 	LogStart, End offsets.Source // of the source; End < 0: never seen
-	Lag           int64          // offsets the target lacks; -1: the end was never seen
-	Oldest        int64          // time of the oldest batch held, ms since 1970; 0: none is held
+	Lag           int64          // offsets the target lacks; -1: not known where the source ends or where the lane is
+	Confirmed     int64          // when End was last known to be the source's end, ms since 1970; 0: never
+	Oldest        int64          // time of the oldest record that the target lacks, ms since 1970; 0: not known
 	Held          int64          // bytes waiting and in flight
 	Stats
 }
@@ -60,16 +101,32 @@ type Snapshot struct {
 func (l *Lane) Snapshot() Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Snapshot{State: l.state, Reason: l.reason, Position: l.pos, LogStart: l.logStart, End: l.end, Lag: -1, Held: l.bytes, Stats: l.stats}
-	if l.end >= 0 {
+	s := Snapshot{State: l.state, Reason: l.reason, Position: l.pos, LogStart: l.logStart, End: l.end, Lag: -1, Confirmed: l.confirmedLocked(), Held: l.bytes, Stats: l.stats}
+	if l.end >= 0 && l.placed {
 		s.Lag = max(0, int64(l.end-l.pos.Source))
 	}
-	if len(l.flight) > 0 {
-		s.Oldest = l.flight[0].Time
-	} else if len(l.waiting) > 0 {
-		s.Oldest = l.waiting[0].Time
+	if s.Oldest = l.heldLocked(); s.Oldest == 0 && l.front.at == l.pos.Source {
+		s.Oldest = l.front.time
 	}
 	return s
+}
+
+// heldLocked is the time of the oldest batch that the lane holds; 0: none.
+func (l *Lane) heldLocked() int64 {
+	switch {
+	case len(l.flight) > 0:
+		return max(0, l.flight[0].Time)
+	case len(l.waiting) > 0:
+		return max(0, l.waiting[0].Time)
+	}
+	return 0
+}
+
+// dateLocked remembers how old the oldest batch is that is about to be let go.
+func (l *Lane) dateLocked() {
+	if at := l.heldLocked(); at > 0 {
+		l.front = front{l.pos.Source, at}
+	}
 }
 
 // Set changes the state and its reason (empty when running).
@@ -106,11 +163,65 @@ func (l *Lane) State() State {
 	return l.state
 }
 
-// Seen takes note of where the source's log begins and ends.
-func (l *Lane) Seen(start, end offsets.Source) {
+// Seen takes note of where the source's log begins and ends, as a fetcher was told
+// at now; from then on the end holds for as long as beat moves.
+func (l *Lane) Seen(start, end offsets.Source, now int64, beat *Beat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.logStart, l.end = start, end
+	l.logStart, l.end, l.seen, l.beat = start, end, now, beat
+}
+
+// Unwatched tells that beat says nothing about the lane any more.
+func (l *Lane) Unwatched(beat *Beat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.beat == beat {
+		l.seen, l.beat = max(l.seen, beat.Load()), nil
+	}
+}
+
+// Ends takes note of where the source's log ends, as somebody was told who asked
+// at that time. What was heard later holds.
+func (l *Lane) Ends(end offsets.Source, at int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if late := l.confirmedLocked() - at; late > 0 && late < clockStep {
+		return
+	}
+	l.end, l.seen = end, at
+}
+
+// Begins takes note of where the source's log begins.
+func (l *Lane) Begins(start offsets.Source) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logStart = start
+}
+
+// confirmedLocked is when end was last known to be the source's end.
+func (l *Lane) confirmedLocked() int64 {
+	if l.beat == nil {
+		return l.seen
+	}
+	return max(l.seen, l.beat.Load())
+}
+
+// Dated takes note that the first record at or behind a position was written at
+// that time, ms since 1970.
+func (l *Lane) Dated(position offsets.Source, time int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.front = front{position, time}
+}
+
+// Left takes note of where an earlier process left the lane, for whoever looks at
+// it before its first start.
+func (l *Lane) Left(at Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.placed {
+		l.pos, l.placed = at, true
+	}
 }
 
 // Share bounds how many bytes the lane holds before it fetches no more.

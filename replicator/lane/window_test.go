@@ -17,10 +17,10 @@ func two(open bool) *Lane {
 	for i := range offsets.Source(3) {
 		items = append(items, Item{Bytes: []byte{byte(i)}, First: i, Next: i + 1, Records: 1})
 	}
-	l.Put(gen, items, 3, 0, 0)
+	l.Put(gen, items, 3, 0, 0, 0)
 	send(l)
 	if open {
-		l.Ack(0)
+		l.Ack(0, 0)
 		send(l)
 	}
 	return l
@@ -51,7 +51,7 @@ func TestWindowCloses(t *testing.T) {
 		{"shed and fetched again", func(l *Lane) {
 			l.Shed()
 			gen, from, _, _, _ := l.Fetch()
-			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0, 0)
+			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0, 0, 0)
 		}},
 		{"drop", func(l *Lane) { l.Fail(); l.Drop() }},
 		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0, 0, nil) }},
@@ -111,7 +111,7 @@ func TestShedCopiesWhatFlies(t *testing.T) {
 	l.Start(Position{}, 0, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	response := []byte("abc-----")
-	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0, 0)
+	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0, 0, 0)
 	send(l)
 	l.Fail()
 	l.Shed()
@@ -147,9 +147,9 @@ func TestSettles(t *testing.T) {
 	for i := range offsets.Source(4) {
 		items = append(items, Item{First: i, Next: i + 1, Records: 1})
 	}
-	l.Put(gen, items, 4, 0, 0)
+	l.Put(gen, items, 4, 0, 0, 0)
 	send(l)
-	l.Ack(0)
+	l.Ack(0, 0)
 	for range 3 {
 		send(l)
 	}
@@ -158,9 +158,9 @@ func TestSettles(t *testing.T) {
 		want bool
 	}{
 		{l.Shut, false},
-		{func() bool { return l.Ack(1) }, false},
+		{func() bool { return l.Ack(1, 0) }, false},
 		{l.Fail, false},
-		{func() bool { return l.Ack(3) }, true},
+		{func() bool { return l.Ack(3, 0) }, true},
 		{l.Shut, true},
 	} {
 		if got := step.do(); got != step.want {
@@ -186,13 +186,13 @@ func TestMemoryComesBack(t *testing.T) {
 		l.Start(Position{}, 0, 0, nil)
 		gen, _, _, _, _ := l.Fetch()
 		back := 0
-		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0, 0)
+		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0, 0, 0)
 		send(l)
 		c.meddle(l)
 		if back != 0 {
 			t.Errorf("%s: given back before the ack", c.name)
 		}
-		if l.Ack(0); back != c.want {
+		if l.Ack(0, 0); back != c.want {
 			t.Errorf("%s: given back %d times, want %d", c.name, back, c.want)
 		}
 	}

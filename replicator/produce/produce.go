@@ -374,7 +374,7 @@ func (p *Producer) settleLocked(r *request) (calls []func()) {
 func (p *Producer) resultLocked(m *member, res result) (leaves bool) {
 	if res.verdict == kafka.Keep {
 		m.acked = time.Now()
-		return m.Lane.Ack(res.base)
+		return m.Lane.Ack(res.base, m.acked.UnixMilli())
 	}
 	if m.cause == nil {
 		m.verdict, m.cause = res.verdict, res.cause

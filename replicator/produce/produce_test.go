@@ -130,7 +130,7 @@ func TestQueuedOnce(t *testing.T) {
 	p := New(Options{})
 	l := lane.New(lane.ID{Topic: "t"}, "t")
 	l.Start(lane.Position{}, 0, 0, nil)
-	l.Put(1, []lane.Item{{Bytes: make([]byte, batch.HeaderSize), Next: 1, Records: 1}}, 1, 0, 0)
+	l.Put(1, []lane.Item{{Bytes: make([]byte, batch.HeaderSize), Next: 1, Records: 1}}, 1, 0, 0, 0)
 	p.Add(Target{Lane: l})
 	m := p.lanes[l]
 	w, _ := l.Next()
@@ -152,7 +152,7 @@ func TestLeftAndCameBack(t *testing.T) {
 	l.Start(lane.Position{}, 0, 0, nil)
 	v := batch.View(make([]byte, batch.HeaderSize))
 	v.Init(batch.Header{Count: 1})
-	l.Put(1, []lane.Item{{Bytes: v, Next: 1, Records: 1}}, 1, 0, 0)
+	l.Put(1, []lane.Item{{Bytes: v, Next: 1, Records: 1}}, 1, 0, 0, 0)
 	p.Add(Target{Lane: l})
 	p.Release(l, func() {})
 	l.Rewind()

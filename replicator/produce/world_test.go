@@ -162,7 +162,7 @@ func (w *world) put(l *lane.Lane, n, size int) batch.View {
 	v := batch.View(b.AppendTo(nil))
 	w.b.Adjust(int64(len(v)))
 	next := from + offsets.Source(n)
-	if !l.Put(gen, []lane.Item{{Bytes: v, First: from, Next: next, Records: int32(n), Hold: w.b.Hold(int64(len(v)))}}, next, 0, 0) {
+	if !l.Put(gen, []lane.Item{{Bytes: v, First: from, Next: next, Records: int32(n), Hold: w.b.Hold(int64(len(v)))}}, next, 0, 0, 0) {
 		w.t.Fatal("not taken")
 	}
 	return v

@@ -1,0 +1,218 @@
+package replicator
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/lane"
+)
+
+const (
+	surveyEvery = time.Second
+	// An end that was confirmed within this is not asked for: a fetcher with
+	// nothing to do hears from its broker twice as often.
+	surveyAfter = surveyEvery - 50*time.Millisecond
+	// A round asks for so many ends, or a fifth of those that are due if that is
+	// more: thousands of paused lanes are worth a request every few seconds.
+	surveyLeast, surveyRounds = 1000, 5
+)
+
+// surveyor knows where the source's logs end though nothing is fetched of them:
+// of lanes that are stopped, paused, waiting or full. A lane in a fetch session
+// is confirmed by each of its answers, so that a flow with nothing to do is not
+// asked about. It also looks up when the first record was written that such a
+// lane lacks, once for each position.
+type surveyor struct {
+	f    *flow
+	at   map[*lane.Lane]offsets.Source // where lanes that hold nothing were in the last round
+	busy map[int32]bool                // brokers that have not answered yet
+
+	mu   sync.Mutex
+	done []int32 // brokers that have
+	work sync.WaitGroup
+}
+
+func newSurveyor(f *flow) *surveyor {
+	return &surveyor{f: f, busy: map[int32]bool{}}
+}
+
+// run looks around until ctx ends.
+func (s *surveyor) run(ctx context.Context) {
+	defer s.work.Wait()
+	t := time.NewTicker(surveyEvery)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		if view := s.f.view.Load(); view != nil {
+			s.round(ctx, *view, time.Now())
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// question is a lane that something is not known of.
+type question struct {
+	lane  *lane.Lane
+	place catalog.Place
+	seen  lane.Snapshot
+	end   bool // where the source ends
+	date  bool // when the first record was written that the target lacks
+}
+
+// round asks each broker that has answered the last time.
+func (s *surveyor) round(ctx context.Context, view catalog.View, now time.Time) {
+	s.mu.Lock()
+	for _, broker := range s.done {
+		delete(s.busy, broker)
+	}
+	s.done = nil
+	s.mu.Unlock()
+	for broker, qs := range byLeader(s.questions(view, now)) {
+		if s.busy[broker] {
+			continue
+		}
+		s.busy[broker] = true
+		s.work.Go(func() {
+			s.ask(ctx, broker, qs)
+			s.mu.Lock()
+			s.done = append(s.done, broker)
+			s.mu.Unlock()
+		})
+	}
+}
+
+// questions are what there is to ask, the oldest knowledge first.
+func (s *surveyor) questions(view catalog.View, now time.Time) []question {
+	var qs []question
+	at := map[*lane.Lane]offsets.Source{}
+	for _, m := range s.f.members() {
+		place, ok := view[m.lane.ID]
+		if !ok || place.SourceLeader < 0 {
+			continue
+		}
+		q := question{lane: m.lane, place: place, seen: m.lane.Snapshot()}
+		q.end = now.Sub(time.UnixMilli(q.seen.Confirmed)) >= surveyAfter
+		if q.seen.Lag > 0 && q.seen.Oldest == 0 {
+			was, ok := s.at[m.lane]
+			q.date = ok && was == q.seen.Source // it does not move: nobody is about to find out
+			at[m.lane] = q.seen.Source
+		}
+		if q.end || q.date {
+			qs = append(qs, q)
+		}
+	}
+	s.at = at
+	most := max(surveyLeast, (len(qs)+surveyRounds-1)/surveyRounds)
+	if len(qs) > most {
+		slices.SortFunc(qs, func(a, b question) int { return cmp.Compare(a.seen.Confirmed, b.seen.Confirmed) })
+		qs = qs[:most]
+	}
+	return qs
+}
+
+func byLeader(qs []question) map[int32][]question {
+	out := map[int32][]question{}
+	for _, q := range qs {
+		out[q.place.SourceLeader] = append(out[q.place.SourceLeader], q)
+	}
+	return out
+}
+
+// ask puts questions to one broker. What fails is asked again in the next round;
+// until then the lanes are stale. That the source is away its fetchers say.
+func (s *surveyor) ask(ctx context.Context, broker int32, qs []question) {
+	asked := time.Now().UnixMilli()
+	req := kmsg.NewPtrListOffsetsRequest()
+	topics := map[string]int{}
+	ends := map[lane.ID]*lane.Lane{}
+	for _, q := range qs {
+		if !q.end {
+			continue
+		}
+		i, ok := topics[q.lane.Topic]
+		if !ok {
+			i = len(req.Topics)
+			topics[q.lane.Topic] = i
+			t := kmsg.NewListOffsetsRequestTopic()
+			t.Topic = q.lane.Topic
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.CurrentLeaderEpoch, p.Timestamp = q.lane.Partition, -1, -1 // the end
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+		ends[q.lane.ID] = q.lane
+	}
+	if len(ends) > 0 {
+		resp, err := s.f.source.Client().Broker(int(broker)).Request(ctx, req)
+		if err != nil {
+			s.f.log.Debug("cannot ask where the source ends", "broker", broker, "err", kafka.Explain(s.f.source.Alias(), err))
+			return
+		}
+		s.take(resp.(*kmsg.ListOffsetsResponse), ends, asked)
+	}
+	for _, q := range qs {
+		if q.date && ctx.Err() == nil {
+			s.date(ctx, q)
+		}
+		if time.Since(time.UnixMilli(asked)) > surveyEvery {
+			return // the ends are due again
+		}
+	}
+}
+
+// take hands out the ends that a broker has told.
+func (s *surveyor) take(resp *kmsg.ListOffsetsResponse, ends map[lane.ID]*lane.Lane, asked int64) {
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			l := ends[lane.ID{Topic: t.Topic, Partition: p.Partition}]
+			switch {
+			case l == nil:
+			case p.ErrorCode == 0 && p.Offset >= 0:
+				l.Ends(offsets.Source(p.Offset), asked)
+			case kerr.IsRetriable(kerr.ErrorForCode(p.ErrorCode)):
+				s.f.askRefresh() // its leader is elsewhere
+			}
+		}
+	}
+}
+
+// date reads when the first record was written that the target lacks of a lane.
+// One of an open or aborted transaction counts, too.
+func (s *surveyor) date(ctx context.Context, q question) {
+	log := kafka.Log{
+		Link: s.f.source.Aside(), Leader: q.place.SourceLeader, Topic: q.lane.Topic, TopicID: q.place.SourceID, Partition: q.lane.Partition,
+	}
+	for at := int64(q.seen.Source); at < int64(q.seen.End); {
+		got, err := log.Fetch(ctx, at, 1) // a batch comes whole
+		var rs []*kgo.Record
+		next := at
+		if err == nil {
+			rs, next, err = log.Records(got, at)
+		}
+		switch {
+		case len(rs) > 0:
+			q.lane.Dated(q.seen.Source, rs[0].Timestamp.UnixMilli())
+			return
+		case err != nil:
+			s.f.log.Debug("cannot read how old the lag is", "topic", q.lane.Topic, "partition", q.lane.Partition, "err", kafka.Explain(s.f.source.Alias(), err))
+			return
+		case next <= at:
+			return
+		}
+		at = next // there were only markers
+	}
+}
