@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -157,13 +159,12 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 	mux.HandleFunc("GET "+LanesPath, lanes(o.Source))
 	mux.HandleFunc("GET "+OffsetsPath, offsets(o.Source))
 	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
-	mux.Handle("GET /metrics", metrics(o, logs))
+	mux.Handle("GET /metrics", packed(metrics(o, logs)))
 	return mux
 }
 
 // metrics serves what the registry has, and More behind it. That is in the text
-// format alone, so no other is offered; nor is the page compressed, which would cost
-// more than all the rest.
+// format alone, so no other is offered.
 func metrics(o Options, logs promhttp.Logger) http.Handler {
 	// One broken collector must not take the other metrics away.
 	registry := promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
@@ -176,6 +177,16 @@ func metrics(o Options, logs promhttp.Logger) http.Handler {
 			_ = o.More(w) // a reader that went away
 		}
 	})
+}
+
+// packed compresses answers, as fast as can be: metrics of many lanes are megabytes
+// that say nearly the same again and again.
+func packed(h http.Handler) http.Handler {
+	wrap, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		panic("web: " + err.Error()) // the options are constant
+	}
+	return wrap(h)
 }
 
 func text(w http.ResponseWriter, code int, body string) {
