@@ -76,14 +76,14 @@ type Lately struct{ now, before Recent }
 
 // At is what is to be counted in at that time.
 func (w *Lately) At(now int64) *Recent {
-	if now-w.now.Since >= recentHalf {
+	if passed := now - w.now.Since; passed >= recentHalf {
 		last := w.now
-		w.now = Recent{Since: now}
+		w.now, w.before = Recent{Since: now}, Recent{}
+		if passed < 2*recentHalf {
+			w.now.Since, w.before = last.Since+recentHalf, last
+		}
 		w.now.Age.Last, w.now.Age.Seen = last.Age.Last, last.Age.Seen
 		w.now.Latency.Last, w.now.Latency.Seen = last.Latency.Last, last.Latency.Seen
-		if w.before = last; now-last.Since >= 2*recentHalf {
-			w.before = Recent{}
-		}
 	}
 	return &w.now
 }
