@@ -10,6 +10,9 @@ const (
 	// A lane whose end on the source was not confirmed for so long is stale: what
 	// is told of its lag was true once.
 	staleAfter = 15 * time.Second
+	// That there is no lag is believed for less: it is what people wait for before
+	// they switch.
+	noneFor = 5 * time.Second
 	// While a lane gets on, it may hold nothing for a moment. The record that is
 	// fetched next is then about as old as the last one that arrived.
 	steadyFor = 2 * time.Second
@@ -22,11 +25,12 @@ type lag struct {
 	stale   bool    // records and seconds are of before
 }
 
-// lagOf never takes what was true once for what is: a stale lane that had no lag
-// has an unknown one.
+// lagOf never takes what was true once for what is: where no lag was and nobody
+// confirms it, the lag is unknown.
 func lagOf(s *lane.Snapshot, now time.Time) lag {
-	l := lag{records: s.Lag, seconds: -1, stale: now.Sub(time.UnixMilli(s.Confirmed)) >= staleAfter}
-	if l.stale && l.records == 0 {
+	ago := now.Sub(time.UnixMilli(s.Confirmed))
+	l := lag{records: s.Lag, seconds: -1, stale: ago >= staleAfter}
+	if ago >= noneFor && l.records == 0 {
 		l.records = -1
 	}
 	at := s.Oldest

@@ -34,7 +34,7 @@ const (
 // lane lacks, once for each position.
 type surveyor struct {
 	f    *flow
-	at   map[*lane.Lane]offsets.Source // where lanes that hold nothing were in the last round
+	at   map[*lane.Lane]offsets.Source // where lanes with a lag of unknown age were in the last round
 	busy map[int32]bool                // brokers that have not answered yet
 
 	mu   sync.Mutex
@@ -68,8 +68,11 @@ type question struct {
 	place catalog.Place
 	seen  lane.Snapshot
 	end   bool // where the source ends
-	date  bool // when the first record was written that the target lacks
+	rests bool // it does not move: nobody is about to find out how old its lag is
 }
+
+// undated tells that there is a lag, and nobody knows how old it is.
+func undated(s *lane.Snapshot) bool { return s.Lag > 0 && s.Oldest == 0 }
 
 // round asks each broker that has answered the last time.
 func (s *surveyor) round(ctx context.Context, view catalog.View, now time.Time) {
@@ -104,12 +107,12 @@ func (s *surveyor) questions(view catalog.View, now time.Time) []question {
 		}
 		q := question{lane: m.lane, place: place, seen: m.lane.Snapshot()}
 		q.end = now.Sub(time.UnixMilli(q.seen.Confirmed)) >= surveyAfter
-		if q.seen.Lag > 0 && q.seen.Oldest == 0 {
-			was, ok := s.at[m.lane]
-			q.date = ok && was == q.seen.Source // it does not move: nobody is about to find out
+		was, ok := s.at[m.lane]
+		q.rests = q.seen.State != lane.Running || ok && was == q.seen.Source
+		if undated(&q.seen) {
 			at[m.lane] = q.seen.Source
 		}
-		if q.end || q.date {
+		if q.end || q.rests && undated(&q.seen) {
 			qs = append(qs, q)
 		}
 	}
@@ -163,7 +166,7 @@ func (s *surveyor) ask(ctx context.Context, broker int32, qs []question) {
 		s.take(resp.(*kmsg.ListOffsetsResponse), ends, asked)
 	}
 	for _, q := range qs {
-		if q.date && ctx.Err() == nil {
+		if q.seen = q.lane.Snapshot(); q.rests && undated(&q.seen) && ctx.Err() == nil {
 			s.date(ctx, q)
 		}
 		if time.Since(time.UnixMilli(asked)) > surveyEvery {

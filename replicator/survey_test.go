@@ -171,8 +171,8 @@ func TestLagWhileTheSourceIsAway(t *testing.T) {
 		away := time.Now()
 		v.write("pizza", 1, 0, 7)
 		time.Sleep(10 * time.Second)
-		if l := v.lane("pizza", 1); l.LagStale {
-			t.Errorf("stale after 10 s: %+v", l)
+		if l := v.lane("pizza", 1); l.LagStale || l.Lag != -1 {
+			t.Errorf("after 10 s: %+v", l)
 		}
 		for time.Since(away) < 10*time.Minute {
 			time.Sleep(6500 * time.Millisecond)
