@@ -61,9 +61,13 @@ func (d *Daemon) Clusters() []ClusterStatus {
 func (h *health) watch(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for {
-		var err error
-		if time.Since(h.cluster.Heard()) > quietFor {
+	for asked := (time.Time{}); ; {
+		err := h.failure()
+		switch {
+		case time.Since(h.cluster.Heard()) <= quietFor:
+			err = nil
+		case time.Since(asked) >= quietFor: // no oftener: what is wrong may be a password
+			asked = time.Now()
 			err = h.cluster.Ping(ctx)
 		}
 		if ctx.Err() != nil {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,7 +31,8 @@ type virtual struct {
 	gates          map[*kfake.Cluster]*gate // what the daemon dials through
 	from, to       *kgo.Client              // hands of the test on both
 	d              *replicator.Daemon
-	log            bytes.Buffer // what daemons have logged; read only after the last has stopped
+	reg            *prometheus.Registry // of the daemon
+	log            bytes.Buffer         // what daemons have logged; read only after the last has stopped
 }
 
 func virtually(t *testing.T, test func(*testing.T, *virtual)) {
@@ -84,7 +86,9 @@ func (v *virtual) run(cfg *config.Config) (stop func()) {
 // begin is run for a daemon that may end with an error.
 func (v *virtual) begin(cfg *config.Config) (end func() error) {
 	v.t.Helper()
+	v.reg = prometheus.NewRegistry()
 	d, err := replicator.New(cfg, replicator.Options{
+		Registerer: v.reg, Version: "v1",
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(v.t.Output(), &v.log), nil)),
 		ClusterOptions: func(alias string) kafka.Options {
 			return kafka.Options{Dialer: v.gates[map[string]*kfake.Cluster{"old": v.source, "new": v.target}[alias]].open}
