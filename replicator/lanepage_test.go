@@ -20,6 +20,7 @@ import (
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/offsets/mm2"
 	"github.com/kferry/kferry/replicator/budget"
+	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -363,4 +364,20 @@ func TestCheckpointLatency(t *testing.T) {
 		topics := newLanePage(config.Metrics{Detail: "flow", Compatibility: true}, []*flow{f})
 		want(t, page(t, topics), map[string]float64{name + `{source="old",target="new",group="two"}`: 9})
 	})
+}
+
+// BenchmarkSurvey is a round, one a second, of a flow with nothing to do.
+func BenchmarkSurvey(b *testing.B) {
+	f := laneFlow("flow")
+	view := catalog.View{}
+	for p := range int32(10_000) {
+		view[f.carry("orders", p, 0).ID] = catalog.Place{}
+	}
+	s, now := newSurveyor(f), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if qs := s.questions(view, now); len(qs) > 0 {
+			b.Fatal(len(qs))
+		}
+	}
 }

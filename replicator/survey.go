@@ -101,12 +101,16 @@ func (s *surveyor) questions(view catalog.View, now time.Time) []question {
 	var qs []question
 	at := map[*lane.Lane]offsets.Source{}
 	for _, m := range s.f.members() {
+		confirmed, dated := m.lane.Known()
+		end := now.Sub(time.UnixMilli(confirmed)) >= surveyAfter
+		if !end && dated {
+			continue
+		}
 		place, ok := view[m.lane.ID]
 		if !ok || place.SourceLeader < 0 {
 			continue
 		}
-		q := question{lane: m.lane, place: place, seen: m.lane.Snapshot()}
-		q.end = now.Sub(time.UnixMilli(q.seen.Confirmed)) >= surveyAfter
+		q := question{lane: m.lane, place: place, seen: m.lane.Snapshot(), end: end}
 		was, ok := s.at[m.lane]
 		q.rests = q.seen.State != lane.Running || ok && was == q.seen.Source
 		if undated(&q.seen) {

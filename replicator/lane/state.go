@@ -105,10 +105,24 @@ func (l *Lane) Snapshot() Snapshot {
 	if l.end >= 0 && l.placed {
 		s.Lag = max(0, int64(l.end-l.pos.Source))
 	}
-	if s.Oldest = l.heldLocked(); s.Oldest == 0 && l.front.at == l.pos.Source {
-		s.Oldest = l.front.time
-	}
+	s.Oldest = l.oldestLocked()
 	return s
+}
+
+// Known tells, cheaply, when the source's end was last confirmed, and whether it
+// is known how old the lag is, if there is one.
+func (l *Lane) Known() (confirmed int64, dated bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.confirmedLocked(), l.end <= l.pos.Source || l.oldestLocked() > 0
+}
+
+// oldestLocked is the time of the oldest record that the target lacks; 0: not known.
+func (l *Lane) oldestLocked() int64 {
+	if at := l.heldLocked(); at > 0 || l.front.at != l.pos.Source {
+		return at
+	}
+	return l.front.time
 }
 
 // heldLocked is the time of the oldest batch that the lane holds; 0: none.
