@@ -21,9 +21,9 @@ const (
 )
 
 // lanePage writes the series of lanes in Prometheus' text format. Ten thousand
-// lanes have nearly two hundred thousand: a registry, which checks and sorts each
-// of them at each scrape, would take a second and a lot of memory for what is
-// done here in a tenth of it.
+// lanes have nearly two hundred thousand: a registry, which makes, checks and sorts
+// each of them at each scrape, would take half a second and 150 MB for what takes
+// 20 ms here (BenchmarkScrape).
 type lanePage struct {
 	detail string
 	compat bool

@@ -3,10 +3,12 @@ package replicator_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -44,6 +46,49 @@ func lanesOf(t *testing.T, topic string, partitions int, ds ...*replicator.Daemo
 	}
 }
 
+// exportedOnce waits until the lag of each lane is exported by one of ds alone.
+func exportedOnce(t *testing.T, partitions int, ds ...*replicator.Daemon) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		n, all := 0, map[string]int{}
+		for _, d := range ds {
+			families, err := exported(d).Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				for _, m := range f.GetMetric() {
+					if f.GetName() == "kferry_lag_records" {
+						all[m.String()[:strings.Index(m.String(), "gauge")]]++
+						n++
+					}
+				}
+			}
+		}
+		if n == partitions && len(all) == partitions {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d series of lag for %d of %d lanes", n, len(all), partitions)
+		}
+	}
+}
+
+// series counts the series of a name.
+func series(t *testing.T, g prometheus.Gatherer, name string) (n int) {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			n += len(f.GetMetric())
+		}
+	}
+	return n
+}
+
 // Replicas come and go while records come in.
 func TestReplicasShareTheLanes(t *testing.T) {
 	p := fakePair(t)
@@ -53,7 +98,8 @@ func TestReplicasShareTheLanes(t *testing.T) {
 	}
 	cl, admin := p.client(t, p.source), p.admin(t)
 	write(t, cl, "pizza", 0, 2000)
-	a, stopA := start(t, p.config(t, "pizza"))
+	regA, regB := prometheus.NewRegistry(), prometheus.NewRegistry()
+	a, stopA := startWith(t, p.config(t, "pizza"), replicator.Options{Registerer: regA})
 	carried(t, a, admin, "pizza")
 	var load sync.WaitGroup
 	quit := make(chan struct{})
@@ -67,11 +113,15 @@ func TestReplicasShareTheLanes(t *testing.T) {
 			}
 		}
 	})
-	b, stopB := start(t, p.config(t, "pizza"))
+	b, stopB := startWith(t, p.config(t, "pizza"), replicator.Options{Registerer: regB})
 	for {
 		if n := lanesOf(t, "pizza", partitions, a, b); n[0] > 0 && n[1] > 0 {
 			break
 		}
+	}
+	exportedOnce(t, partitions, a, b)
+	if n := series(t, regA, "kferry_flow_partitions") + series(t, regB, "kferry_flow_partitions"); n != 1 {
+		t.Errorf("%d replicas tell how many lanes there are, want the one that leads", n)
 	}
 	stopA()
 	for {

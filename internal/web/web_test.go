@@ -2,6 +2,8 @@ package web
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 )
 
@@ -127,6 +131,41 @@ func TestLanes(t *testing.T) {
 		`"lag_records":null,"lag_seconds":null,"records":0,"bytes":0}]}` + "\n"
 	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// TestMoreMetrics: they come behind those of the registry, as text whatever is asked for, and compressed if that is.
+func TestMoreMetrics(t *testing.T) {
+	o := options(new(source))
+	n := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kferry_first", Help: "of the registry"})
+	o.Registry.MustRegister(n)
+	o.More = func(w io.Writer) error {
+		for i := range 1000 {
+			fmt.Fprintf(w, "kferry_more{n=\"%d\"} %d\n", i, i)
+		}
+		return nil
+	}
+	h := handler(o, slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn))
+	r := httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Header().Get("Content-Encoding") != "gzip" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("%v", w.Header())
+	}
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+	if err != nil || len(families["kferry_first"].GetMetric()) != 1 || len(families["kferry_more"].GetMetric()) != 1000 {
+		t.Errorf("%v: %.300s", err, page)
 	}
 }
 
