@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/catalog"
@@ -140,56 +141,81 @@ func byLeader(qs []question) map[int32][]question {
 // ask puts questions to one broker. What fails is asked again in the next round;
 // until then the lanes are stale. That the source is away its fetchers say.
 func (s *surveyor) ask(ctx context.Context, broker int32, qs []question) {
-	asked := time.Now().UnixMilli()
-	req := kmsg.NewPtrListOffsetsRequest()
-	topics := map[string]int{}
+	asked := time.Now()
 	ends := map[lane.ID]*lane.Lane{}
 	for _, q := range qs {
-		if !q.end {
-			continue
+		if q.end {
+			ends[q.lane.ID] = q.lane
 		}
-		i, ok := topics[q.lane.Topic]
-		if !ok {
-			i = len(req.Topics)
-			topics[q.lane.Topic] = i
-			t := kmsg.NewListOffsetsRequestTopic()
-			t.Topic = q.lane.Topic
-			req.Topics = append(req.Topics, t)
-		}
-		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition, p.CurrentLeaderEpoch, p.Timestamp = q.lane.Partition, -1, -1 // the end
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
-		ends[q.lane.ID] = q.lane
 	}
-	if len(ends) > 0 {
-		resp, err := s.f.source.Client().Broker(int(broker)).Request(ctx, req)
-		if err != nil {
-			s.f.log.Debug("cannot ask where the source ends", "broker", broker, "err", kafka.Explain(s.f.source.Alias(), err))
-			return
+	s.list(ctx, broker, ends, theEnd, func(l *lane.Lane, end offsets.Source) { l.Ends(end, asked.UnixMilli()) })
+	starts := map[lane.ID]*lane.Lane{}
+	for i := range qs {
+		q := &qs[i]
+		if q.seen = q.lane.Snapshot(); q.unplaced() && s.f.beginsAtFirst(q.lane.ID) {
+			starts[q.lane.ID] = q.lane
 		}
-		s.take(resp.(*kmsg.ListOffsetsResponse), ends, asked)
 	}
-	for _, q := range qs {
-		if q.seen = q.lane.Snapshot(); q.rests && undated(&q.seen) && ctx.Err() == nil {
-			s.date(ctx, q)
-		}
-		if time.Since(time.UnixMilli(asked)) > surveyEvery {
+	s.list(ctx, broker, starts, theStart, func(l *lane.Lane, start offsets.Source) { l.Left(lane.Position{Source: start}) })
+	for i := range qs {
+		if ctx.Err() != nil || time.Since(asked) > surveyEvery {
 			return // the ends are due again
+		}
+		q := &qs[i]
+		if q.seen = q.lane.Snapshot(); q.rests && undated(&q.seen) {
+			s.date(ctx, q)
 		}
 	}
 }
 
-// take hands out the ends that a broker has told.
-func (s *surveyor) take(resp *kmsg.ListOffsetsResponse, ends map[lane.ID]*lane.Lane, asked int64) {
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		for j := range t.Partitions {
-			p := &t.Partitions[j]
-			l := ends[lane.ID{Topic: t.Topic, Partition: p.Partition}]
+// unplaced tells that the source's end is known, and not where the lane begins.
+func (q *question) unplaced() bool { return q.seen.End >= 0 && q.seen.Lag < 0 }
+
+// beginsAtFirst tells that a lane without progress will begin at its first record:
+// all of it is lag, though something keeps the lane from starting.
+func (f *flow) beginsAtFirst(id lane.ID) bool {
+	_, told := f.cfg.StartOffsets[id.Topic][id.Partition]
+	return !told && f.cfg.Takeover == "" && f.cfg.Start.Kind == config.StartEarliest
+}
+
+// Timestamps of ListOffsets that stand for a place.
+const (
+	theEnd   = -1
+	theStart = -2
+)
+
+// list asks a broker for an offset of each of lanes, and hands it to take.
+func (s *surveyor) list(ctx context.Context, broker int32, lanes map[lane.ID]*lane.Lane, what int64, take func(*lane.Lane, offsets.Source)) {
+	if len(lanes) == 0 {
+		return
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	topics := map[string]int{}
+	for id := range lanes {
+		i, ok := topics[id.Topic]
+		if !ok {
+			i = len(req.Topics)
+			topics[id.Topic] = i
+			t := kmsg.NewListOffsetsRequestTopic()
+			t.Topic = id.Topic
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.CurrentLeaderEpoch, p.Timestamp = id.Partition, -1, what
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+	}
+	resp, err := s.f.source.Client().Broker(int(broker)).Request(ctx, req)
+	if err != nil {
+		s.f.log.Debug("cannot ask where the source's logs begin and end", "broker", broker, "err", kafka.Explain(s.f.source.Alias(), err))
+		return
+	}
+	for _, t := range resp.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range t.Partitions {
+			l := lanes[lane.ID{Topic: t.Topic, Partition: p.Partition}]
 			switch {
 			case l == nil:
 			case p.ErrorCode == 0 && p.Offset >= 0:
-				l.Ends(offsets.Source(p.Offset), asked)
+				take(l, offsets.Source(p.Offset))
 			case kerr.IsRetriable(kerr.ErrorForCode(p.ErrorCode)):
 				s.f.askRefresh() // its leader is elsewhere
 			}
@@ -199,7 +225,7 @@ func (s *surveyor) take(resp *kmsg.ListOffsetsResponse, ends map[lane.ID]*lane.L
 
 // date reads when the first record was written that the target lacks of a lane.
 // One of an open or aborted transaction counts, too.
-func (s *surveyor) date(ctx context.Context, q question) {
+func (s *surveyor) date(ctx context.Context, q *question) {
 	log := kafka.Log{
 		Link: s.f.source.Aside(), Leader: q.place.SourceLeader, Topic: q.lane.Topic, TopicID: q.place.SourceID, Partition: q.lane.Partition,
 	}

@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/replicator"
 )
 
@@ -115,6 +117,44 @@ func TestLagWhileNothingIsFetched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A lane that never could start lacks all that there is, if that is where it would
+// begin; else nobody knows.
+func TestLagBeforeTheFirstStart(t *testing.T) {
+	for kind, known := range map[config.StartKind]bool{config.StartEarliest: true, config.StartLatest: false} {
+		virtually(t, func(t *testing.T, v *virtual) {
+			v.target.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "pizza", Err: kerr.TopicAuthorizationFailed, Count: -1})
+			v.topic("pizza", 1)
+			first := time.Now()
+			v.write("pizza", 0, 0, 30)
+			if err := v.deleteBefore("pizza", 0, 10); err != nil {
+				t.Fatal(err)
+			}
+			cfg := v.config("pizza")
+			cfg.Flows[0].Start.Kind = kind
+			stop := v.run(cfg)
+			time.Sleep(10 * time.Second)
+			if known {
+				v.lagIs("pizza", 0, 20, first)
+			}
+			if l := v.lane("pizza", 0); l.State != "stopped" || l.LagStale || known != (l.Lag == 20) || !known && l.Lag != -1 {
+				t.Errorf("%v: %+v", kind, l)
+			}
+			stop()
+		})
+	}
+}
+
+// deleteBefore removes what is below an offset of the source.
+func (v *virtual) deleteBefore(topic string, partition int32, offset int64) error {
+	at := kadm.Offsets{}
+	at.Add(kadm.Offset{Topic: topic, Partition: partition, At: offset})
+	rs, err := kadm.NewClient(v.from).DeleteRecords(v.t.Context(), at)
+	if err != nil {
+		return err
+	}
+	return rs.Error()
 }
 
 // A lane without room is left out of the fetches, but not forgotten.
