@@ -65,11 +65,12 @@ func (s *surveyor) run(ctx context.Context) {
 
 // question is a lane that something is not known of.
 type question struct {
-	lane  *lane.Lane
-	place catalog.Place
-	seen  lane.Snapshot
-	end   bool // where the source ends
-	rests bool // it does not move: nobody is about to find out how old its lag is
+	lane      *lane.Lane
+	confirmed int64 // when its end was, ms since 1970
+	end       bool  // to be asked: where the source ends
+	rests     bool  // it does not move: nobody is about to find out how old its lag is
+	leader    int32
+	topicID   [16]byte
 }
 
 // undated tells that there is a lag, and nobody knows how old it is.
@@ -100,40 +101,49 @@ func (s *surveyor) round(ctx context.Context, view catalog.View, now time.Time) 
 // questions are what there is to ask, the oldest knowledge first.
 func (s *surveyor) questions(view catalog.View, now time.Time) []question {
 	var qs []question
-	at := map[*lane.Lane]offsets.Source{}
 	for _, m := range s.f.members() {
 		confirmed, dated := m.lane.Known()
-		end := now.Sub(time.UnixMilli(confirmed)) >= surveyAfter
-		if !end && dated {
-			continue
+		if end := now.Sub(time.UnixMilli(confirmed)) >= surveyAfter; end || !dated {
+			qs = append(qs, question{lane: m.lane, confirmed: confirmed, end: end})
 		}
-		place, ok := view[m.lane.ID]
-		if !ok || place.SourceLeader < 0 {
-			continue
-		}
-		q := question{lane: m.lane, place: place, seen: m.lane.Snapshot(), end: end}
-		was, ok := s.at[m.lane]
-		q.rests = q.seen.State != lane.Running || ok && was == q.seen.Source
-		if undated(&q.seen) {
-			at[m.lane] = q.seen.Source
-		}
-		if q.end || q.rests && undated(&q.seen) {
-			qs = append(qs, q)
+	}
+	if most := max(surveyLeast, (len(qs)+surveyRounds-1)/surveyRounds); len(qs) > most {
+		slices.SortFunc(qs, func(a, b question) int { return cmp.Compare(a.confirmed, b.confirmed) })
+		qs = qs[:most]
+	}
+	at := map[*lane.Lane]offsets.Source{}
+	n := 0
+	for _, q := range qs {
+		if s.complete(&q, view, at) {
+			qs[n] = q
+			n++
 		}
 	}
 	s.at = at
-	most := max(surveyLeast, (len(qs)+surveyRounds-1)/surveyRounds)
-	if len(qs) > most {
-		slices.SortFunc(qs, func(a, b question) int { return cmp.Compare(a.seen.Confirmed, b.seen.Confirmed) })
-		qs = qs[:most]
+	return qs[:n]
+}
+
+// complete adds what is to be known for asking; false: there is nothing to ask, or
+// nobody. at takes in where the lane is if the age of its lag is not known.
+func (s *surveyor) complete(q *question, view catalog.View, at map[*lane.Lane]offsets.Source) bool {
+	place, ok := view[q.lane.ID]
+	if !ok || place.SourceLeader < 0 {
+		return false
 	}
-	return qs
+	q.leader, q.topicID = place.SourceLeader, place.SourceID
+	seen := q.lane.Snapshot()
+	was, known := s.at[q.lane]
+	q.rests = seen.State != lane.Running || known && was == seen.Source
+	if undated(&seen) {
+		at[q.lane] = seen.Source
+	}
+	return q.end || q.rests && undated(&seen)
 }
 
 func byLeader(qs []question) map[int32][]question {
 	out := map[int32][]question{}
 	for _, q := range qs {
-		out[q.place.SourceLeader] = append(out[q.place.SourceLeader], q)
+		out[q.leader] = append(out[q.leader], q)
 	}
 	return out
 }
@@ -150,26 +160,24 @@ func (s *surveyor) ask(ctx context.Context, broker int32, qs []question) {
 	}
 	s.list(ctx, broker, ends, theEnd, func(l *lane.Lane, end offsets.Source) { l.Ends(end, asked.UnixMilli()) })
 	starts := map[lane.ID]*lane.Lane{}
-	for i := range qs {
-		q := &qs[i]
-		if q.seen = q.lane.Snapshot(); q.unplaced() && s.f.beginsAtFirst(q.lane.ID) {
+	for _, q := range qs {
+		if seen := q.lane.Snapshot(); unplaced(&seen) && s.f.beginsAtFirst(q.lane.ID) {
 			starts[q.lane.ID] = q.lane
 		}
 	}
 	s.list(ctx, broker, starts, theStart, func(l *lane.Lane, start offsets.Source) { l.Left(lane.Position{Source: start}) })
-	for i := range qs {
+	for _, q := range qs {
 		if ctx.Err() != nil || time.Since(asked) > surveyEvery {
 			return // the ends are due again
 		}
-		q := &qs[i]
-		if q.seen = q.lane.Snapshot(); q.rests && undated(&q.seen) {
-			s.date(ctx, q)
+		if seen := q.lane.Snapshot(); q.rests && undated(&seen) {
+			s.date(ctx, q, seen.Source, seen.End)
 		}
 	}
 }
 
 // unplaced tells that the source's end is known, and not where the lane begins.
-func (q *question) unplaced() bool { return q.seen.End >= 0 && q.seen.Lag < 0 }
+func unplaced(s *lane.Snapshot) bool { return s.End >= 0 && s.Lag < 0 }
 
 // beginsAtFirst tells that a lane without progress will begin at its first record:
 // all of it is lag, though something keeps the lane from starting.
@@ -223,13 +231,11 @@ func (s *surveyor) list(ctx context.Context, broker int32, lanes map[lane.ID]*la
 	}
 }
 
-// date reads when the first record was written that the target lacks of a lane.
-// One of an open or aborted transaction counts, too.
-func (s *surveyor) date(ctx context.Context, q *question) {
-	log := kafka.Log{
-		Link: s.f.source.Aside(), Leader: q.place.SourceLeader, Topic: q.lane.Topic, TopicID: q.place.SourceID, Partition: q.lane.Partition,
-	}
-	for at := int64(q.seen.Source); at < int64(q.seen.End); {
+// date reads when the first record of [from, to) was written, of a lane that is at
+// from. One of an open or aborted transaction counts, too.
+func (s *surveyor) date(ctx context.Context, q question, from, to offsets.Source) {
+	log := kafka.Log{Link: s.f.source.Aside(), Leader: q.leader, Topic: q.lane.Topic, TopicID: q.topicID, Partition: q.lane.Partition}
+	for at := int64(from); at < int64(to); {
 		got, err := log.Fetch(ctx, at, 1) // a batch comes whole
 		var rs []*kgo.Record
 		next := at
@@ -238,7 +244,7 @@ func (s *surveyor) date(ctx context.Context, q *question) {
 		}
 		switch {
 		case len(rs) > 0:
-			q.lane.Dated(q.seen.Source, rs[0].Timestamp.UnixMilli())
+			q.lane.Dated(from, rs[0].Timestamp.UnixMilli())
 			return
 		case err != nil:
 			s.f.log.Debug("cannot read how old the lag is", "topic", q.lane.Topic, "partition", q.lane.Partition, "err", kafka.Explain(s.f.source.Alias(), err))
