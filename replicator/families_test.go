@@ -41,8 +41,8 @@ all replicas each lane is there once, and so is its lag. A counter begins at 0 w
 of transaction markers. In seconds it is the age of the oldest record that is not on the target yet, whether it was fetched or not. The end of each
 partition is confirmed about once a second, by the fetches that run anyway, or by asking for it where none does: of lanes that are stopped, paused, waiting or full. A lane
 whose end was not confirmed for 15 s is stale. What was last known of its lag is still exported, if it was not 0: the real lag can only be larger, unless the source
-was truncated. If it was 0 the lane exports no lag, since nobody knows whether it is still 0. So an alert on lag wants one on
-` + "`kferry_lag_stale_lanes`" + ` beside it.
+was truncated. That it was 0 is exported for 5 s only; then the lane has no series of lag, since nobody knows whether it is still 0. So an alert on lag
+wants one on ` + "`kferry_lag_stale_lanes`" + ` beside it.
 `
 
 func document() string {

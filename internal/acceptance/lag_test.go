@@ -324,8 +324,11 @@ func (w *witness) look(ctx context.Context) {
 func (w *witness) compare(at place, body string, now time.Time, before, after moment) {
 	lag, told := sample(body, "kferry_lag_records", at)
 	age, dated := sample(body, "kferry_lag_seconds", at)
-	old, ok := w.past(now.Add(-lagRefresh))
-	away := !w.away.IsZero()
+	away, heard := !w.away.IsZero(), now
+	if away {
+		heard = w.away // what was written just before it, kferry may not have heard of
+	}
+	old, ok := w.past(heard.Add(-lagRefresh))
 	settling := now.Sub(w.since) < lagReturn || now.Sub(w.returns) < lagReturn
 	switch {
 	case told && lag < 0 || dated && age < 0:

@@ -229,26 +229,29 @@ func TestExplain(t *testing.T) {
 		op    string
 		want  string
 		fatal bool
+		at    Rejection
 	}{
-		{&handshakeError{"b:9093", context.DeadlineExceeded}, "tls", "did not finish the TLS handshake", false},
-		{&handshakeError{"b:9093", &fileError{"tls.ca_file", os.ErrNotExist}}, "tls", "tls.ca_file", false},
-		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(45)}}, "tls", "our client certificate has expired", true},
-		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(46)}}, "tls", "does not trust our client certificate", true},
-		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}}, "tls", "ended the TLS handshake", true},
-		{fmt.Errorf("unable to dial: %w", syscall.ENETUNREACH), "connect", "no route", false},
-		{syscall.ECONNRESET, "request", "connection broke", false},
-		{net.ErrClosed, "request", "connection broke", false},
-		{kerr.TopicAuthorizationFailed, "request", "not allowed", true},
-		{fmt.Errorf("list topics: %w", kerr.ClusterAuthorizationFailed), "request", "not allowed", true},
-		{kerr.UnsupportedSaslMechanism, "login", "sasl.mechanism", true},
-		{errors.New("never seen"), "request", "never seen", false},
+		{&handshakeError{"b:9093", context.DeadlineExceeded}, "tls", "did not finish the TLS handshake", false, ""},
+		{&handshakeError{"b:9093", &fileError{"tls.ca_file", os.ErrNotExist}}, "tls", "tls.ca_file", false, ""},
+		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(45)}}, "tls", "our client certificate has expired", true, RejectsCertificate},
+		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(46)}}, "tls", "does not trust our client certificate", true, RejectsCertificate},
+		{&handshakeError{"b:9093", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}}, "tls", "ended the TLS handshake", true, ""},
+		{fmt.Errorf("unable to dial: %w", syscall.ENETUNREACH), "connect", "no route", false, ""},
+		{syscall.ECONNRESET, "request", "connection broke", false, ""},
+		{net.ErrClosed, "request", "connection broke", false, ""},
+		{kerr.TopicAuthorizationFailed, "request", "not allowed", true, RejectsAuthorization},
+		{fmt.Errorf("list topics: %w", kerr.ClusterAuthorizationFailed), "request", "not allowed", true, RejectsAuthorization},
+		{kerr.SaslAuthenticationFailed, "login", "password", true, RejectsPassword},
+		{&handshakeError{"b:9093", x509.UnknownAuthorityError{}}, "tls", "not trusted here", true, RejectsCertificate},
+		{kerr.UnsupportedSaslMechanism, "login", "sasl.mechanism", true, RejectsPassword},
+		{errors.New("never seen"), "request", "never seen", false, ""},
 	} {
 		err := Explain("east", tc.err)
 		var e *Error
 		if !errors.As(err, &e) {
 			t.Fatalf("%v: not explained", tc.err)
 		}
-		if e.Op != tc.op || e.Fatal != tc.fatal || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, tc.err) || e.Cluster != "east" {
+		if e.Op != tc.op || e.Fatal != tc.fatal || e.Rejects != tc.at || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, tc.err) || e.Cluster != "east" {
 			t.Errorf("%v: %+v", tc.err, *e)
 		}
 		if n := strings.Count(err.Error(), tc.err.Error()); n != 1 {
