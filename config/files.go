@@ -62,23 +62,27 @@ func checkKeyPair(r *report, cert, key string, at keyPath) {
 	}
 }
 
-// readPassword fills in the password that is in a file of its own.
-func readPassword(r *report, s *SASL, at keyPath) {
-	if s.PasswordFile == "" {
+// A secret may be given as text under its key, or under that key with this behind
+// it as the name of a file.
+const fileSuffix = "_file"
+
+// readSecret fills in a secret that is in a file of its own; key is that of the secret.
+func readSecret(r *report, s *Secret, file string, at keyPath, key string) {
+	if file == "" {
 		return
 	}
-	p := at.child("password_file")
-	if r.isSet(at.child("password")) {
-		r.add(p, s.PasswordFile, "cannot be given beside password: keep one")
+	p := at.child(key + fileSuffix)
+	if r.isSet(at.child(key)) {
+		r.add(p, file, "cannot be given beside %s: keep one", key)
 		return
 	}
-	b, err := readRegular(s.PasswordFile)
+	b, err := readRegular(file)
 	if err != nil {
-		r.add(p, s.PasswordFile, "cannot be read: %s", reason(err))
+		r.add(p, file, "cannot be read: %s", reason(err))
 		return
 	}
-	s.Password = Secret(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"))
-	if s.Password == "" {
-		r.add(p, s.PasswordFile, "is empty")
+	*s = Secret(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"))
+	if *s == "" {
+		r.add(p, file, "is empty")
 	}
 }

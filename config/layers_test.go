@@ -77,6 +77,15 @@ func TestLaterLayersWin(t *testing.T) {
 	}
 }
 
+// A secret of a later layer wins, whichever of its two keys that gives.
+func TestLaterSecretWins(t *testing.T) {
+	file := twoClusters + "http: { actions_token_file: /none/at/all }\n"
+	c := load(t, file, LoadOptions{Environ: []string{"KFERRY_HTTP_ACTIONS_TOKEN=0123456789abcdef"}})
+	if c.HTTP.ActionsToken.Reveal() != "0123456789abcdef" || c.HTTP.ActionsTokenFile != "" {
+		t.Errorf("got %q, %q", c.HTTP.ActionsToken.Reveal(), c.HTTP.ActionsTokenFile)
+	}
+}
+
 // Every key has a variable, and it sets that key and no other.
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	file := strings.ReplaceAll(twoClusters, " a:", " New_York-1.x:")

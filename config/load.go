@@ -64,25 +64,29 @@ type layers struct {
 
 func (l *layers) merge(ko *koanf.Koanf, tree map[string]any) {
 	for alias := range branch(tree, "clusters") {
-		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "sasl"})
+		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "sasl", "password"})
 	}
+	l.replaceTwin(ko, tree, keyPath{"http", "actions_token"})
 	// confmap only copies: it has no way to fail.
 	_ = ko.Load(confmap.Provider(tree, ""), nil)
 }
 
-// replaceTwin drops the password that a lower layer gave as a file when this
-// layer gives it as text, and the other way round. Both in one layer stay, and
+// replaceTwin drops the secret at a path that a lower layer gave as a file when
+// this layer gives it as text, and the other way round. Both in one layer stay, and
 // are an error.
-func (l *layers) replaceTwin(ko *koanf.Koanf, tree map[string]any, sasl keyPath) {
-	given := branch(branch(branch(tree, sasl[0]), sasl[1]), sasl[2])
-	_, text := given["password"]
-	_, file := given["password_file"]
+func (l *layers) replaceTwin(ko *koanf.Koanf, tree map[string]any, at keyPath) {
+	given, key := tree, at[len(at)-1]
+	for _, segment := range at[:len(at)-1] {
+		given = branch(given, segment)
+	}
+	_, text := given[key]
+	_, file := given[key+fileSuffix]
 	if text == file {
 		return
 	}
-	other := sasl.child("password")
+	other := at
 	if text {
-		other = sasl.child("password_file")
+		other = at[:len(at)-1].child(key + fileSuffix)
 	}
 	ko.Delete(other.join())
 	delete(l.origins, other.String())

@@ -32,6 +32,7 @@ func fillReference(t *testing.T) string {
 	cert, key := keyPair(t)
 	for name, content := range map[string][]byte{
 		"kferry.yaml": text, "ca.pem": cert, "client.pem": cert, "client.key": key, "password.txt": []byte("from a file\n"),
+		"token.txt": []byte("0123456789abcdef\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
@@ -67,6 +68,9 @@ func TestReferenceLoads(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if got := c.Clusters["aiven"].SASL.Password.Reveal(); got != "from a file" {
+		t.Errorf("got %q", got)
+	}
+	if got := c.HTTP.ActionsToken.Reveal(); got != "0123456789abcdef" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -15,11 +15,12 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	c := load(t, strings.Replace(twoClusters, `9092"] }`, `9092"], sasl: { mechanism: PLAIN, username: u, password: "${P}" } }`, 1),
 		LoadOptions{Environ: []string{"P=hunter2"}})
 	sasl := c.Clusters["a"].SASL
+	c.HTTP.ActionsToken = "hunter2 of http"
 	if sasl.Password.Reveal() != "hunter2" {
 		t.Fatalf("got %q", sasl.Password.Reveal())
 	}
 	shown := map[string]string{}
-	for _, v := range []any{c, *c, c.Clusters, sasl, &sasl, sasl.Password, &sasl.Password, []Secret{sasl.Password}, map[string]Secret{"x": sasl.Password}} {
+	for _, v := range []any{c, *c, c.Clusters, c.HTTP, &c.HTTP, sasl, &sasl, sasl.Password, &sasl.Password, []Secret{sasl.Password}, map[string]Secret{"x": sasl.Password}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%08.3f", "%T", "%U", "%c"} {
 			shown[fmt.Sprintf("%s of %T", verb, v)] = fmt.Sprintf(verb, v)
 		}

@@ -18,9 +18,12 @@ type Config struct {
 	Notes        []Note             `koanf:"-"`                                               // by line; of a file for MirrorMaker 2
 }
 
-// HTTP is the listener of /metrics, /healthz, /readyz and /api.
+// HTTP is the listener of the status page, /metrics, /healthz, /readyz and /api.
+// Load puts the content of ActionsTokenFile into ActionsToken.
 type HTTP struct {
-	Listen string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
+	Listen           string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
+	ActionsToken     Secret `koanf:"actions_token"`                   // whoever has it may pause, resume and so on; "" = nobody
+	ActionsTokenFile string `koanf:"actions_token_file"`
 }
 
 // Metrics says how much /metrics tells.

@@ -27,8 +27,32 @@ func validate(r *report, c *Config, path string) {
 		checkCluster(r, &cl, keyPath{"clusters", alias}, filepath.Dir(path))
 		c.Clusters[alias] = cl
 	}
-	checkListen(r, c.HTTP.Listen, keyPath{"http", "listen"})
+	checkHTTP(r, &c.HTTP, keyPath{"http"}, filepath.Dir(path))
 	checkFlows(r, c)
+}
+
+// leastToken is the least length of a token: what is shorter can be guessed over the
+// network.
+const leastToken = 16
+
+func checkHTTP(r *report, h *HTTP, at keyPath, dir string) {
+	checkListen(r, h.Listen, at.child("listen"))
+	h.ActionsTokenFile = beside(dir, h.ActionsTokenFile)
+	readSecret(r, &h.ActionsToken, h.ActionsTokenFile, at, "actions_token")
+	token := h.ActionsToken.Reveal()
+	if token == "" {
+		return
+	}
+	given := at.child("actions_token")
+	if h.ActionsTokenFile != "" {
+		given = at.child("actions_token" + fileSuffix)
+	}
+	switch {
+	case len(token) < leastToken:
+		r.add(given, "", "has fewer than %d characters: take a random one, as \"openssl rand -hex 20\" makes", leastToken)
+	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
+		r.add(given, "", "has characters that an HTTP header cannot carry: letters, digits and ASCII signs are allowed")
+	}
 }
 
 func checkListen(r *report, listen string, at keyPath) {
@@ -127,7 +151,7 @@ func checkTLS(r *report, t *TLS, at keyPath, dir string) {
 
 func checkSASL(r *report, s *SASL, at keyPath, dir string) {
 	s.PasswordFile = beside(dir, s.PasswordFile)
-	readPassword(r, s, at)
+	readSecret(r, &s.Password, s.PasswordFile, at, "password")
 	if s.Mechanism == "" {
 		if s.Username != "" || s.Password != "" {
 			r.require(at.child("mechanism"), "is missing beside username and password: it must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")

@@ -40,17 +40,25 @@ type Daemon struct {
 	flows    []*flow
 	away     *outages // clusters that were not reached yet
 	healths  []*health
+	budget   *budget.Budget
+	events   *events
+	version  string
+	instance string
+	started  time.Time
 	page     *lanePage
 }
 
 // New opens the clusters that flows use. It does not connect; Run does.
 func New(cfg *config.Config, o Options) (*Daemon, error) {
-	d := &Daemon{log: o.Logger, clusters: map[string]*kafka.Cluster{}}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
+	d := &Daemon{clusters: map[string]*kafka.Cluster{}, events: new(events), version: o.Version, instance: cfg.InstanceID, started: time.Now()}
+	log := slog.DiscardHandler
+	if o.Logger != nil {
+		log = o.Logger.Handler()
 	}
+	d.log = slog.New(&recorder{Handler: log, events: d.events})
 	d.away = newOutages(d.log, 0)
 	b := budget.New(int64(cfg.MemoryBudget))
+	d.budget = b
 	m := newMetrics(cfg.Metrics, o.Version)
 	for _, fc := range cfg.Flows {
 		for _, alias := range []string{fc.Source, fc.Target} {

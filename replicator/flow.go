@@ -66,6 +66,9 @@ type flow struct {
 	view  atomic.Pointer[catalog.View] // as last read; never changed once stored
 	signs signs                        // of life, for metrics
 
+	paused  atomic.Pointer[map[string]progress.Pause] // as last heeded; never changed once stored
+	history history
+
 	mu      sync.Mutex // guards what follows for readers; only the helm writes
 	lanes   map[lane.ID]*member
 	changed uint64                 // counts the changes of lanes
@@ -73,6 +76,7 @@ type flow struct {
 
 	follower  *follower                   // nil: no groups are followed
 	groupRows atomic.Pointer[[]OffsetRow] // of the last round over the groups, sorted; never changed once stored
+	groupView atomic.Pointer[groupView]   // what they come to
 
 	helm      *helm
 	refresh   chan struct{} // one token: read the catalog now
@@ -145,6 +149,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
 	steering.Go(func() { newSurveyor(f).run(ctx) })
+	steering.Go(func() { f.keepHistory(ctx) })
 	if f.follower != nil {
 		steering.Go(func() { f.follower.run(ctx) })
 	}

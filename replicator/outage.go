@@ -1,7 +1,9 @@
 package replicator
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,7 @@ type outages struct {
 }
 
 type outage struct {
+	key, msg    string
 	began, said time.Time
 	errors      int   // since the last line
 	last        error // the latest
@@ -43,12 +46,12 @@ func (o *outages) report(key, msg string, err error) {
 	now := time.Now()
 	out := o.open[key]
 	if out == nil {
-		out = &outage{began: now}
+		out = &outage{key: key, began: now}
 		o.open[key] = out
 		o.some.Store(true)
 	}
 	out.errors++
-	out.last = err
+	out.msg, out.last = msg, err
 	if now.Sub(out.began) < o.grace || now.Sub(out.said) < outageEvery {
 		return
 	}
@@ -80,6 +83,19 @@ func (o *outages) errors() (errs []error) {
 		errs = append(errs, out.last)
 	}
 	return errs
+}
+
+// lasting are the outages that are not mended within the grace, the first one first.
+func (o *outages) lasting(now time.Time) (out []outage) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, x := range o.open {
+		if now.Sub(x.began) >= o.grace {
+			out = append(out, *x)
+		}
+	}
+	slices.SortFunc(out, func(a, b outage) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.key, b.key)) })
+	return out
 }
 
 // over ends the outage of key, if there is one.

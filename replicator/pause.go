@@ -49,6 +49,7 @@ func (f *flow) followPauses(ctx context.Context) {
 func (h *helm) heed(pauses map[string]progress.Pause) {
 	h.sayPauses(pauses)
 	h.pauses, h.heeding = pauses, true
+	h.f.paused.Store(&pauses)
 	for _, m := range h.f.lanes {
 		switch reason, state := h.paused(m), m.lane.State(); {
 		case reason != "" && state == lane.Paused:
@@ -61,6 +62,14 @@ func (h *helm) heed(pauses map[string]progress.Pause) {
 			m.due = time.Now()
 		}
 	}
+}
+
+// pausesNow is what is paused, by topic; "" is the whole flow. It never changes.
+func (f *flow) pausesNow() map[string]progress.Pause {
+	if p := f.paused.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // sayPauses logs what differs from before.

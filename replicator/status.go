@@ -6,56 +6,212 @@ import (
 	"time"
 
 	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
 )
 
 // Status is the daemon at one moment.
-type Status struct{ Flows []FlowStatus }
+type Status struct {
+	Version, Instance       string
+	Started, At             time.Time
+	MemoryUsed, MemoryLimit int64 // bytes of records
+	Clusters                []ClusterStatus
+	Flows                   []FlowStatus
+	Problems                []Problem // errors first
+}
 
-// FlowStatus is one flow; its lanes are sorted by topic and partition.
+// FlowStatus is one flow, as far as this replica has it.
 type FlowStatus struct {
-	Name, Source, Target string // cluster aliases
-	Lanes                []LaneStatus
+	Name, Source, Target string          // the clusters by alias
+	Ready                bool            // its topics were read, and every lane that can run was started
+	Leads                bool            // this replica does what is done once for the flow
+	Slots                int             // that this replica owns
+	Partitions           int             // of the flow over all replicas; -1: not known yet
+	Others               int             // of those, the ones that this replica does not have
+	Lanes                []LaneStatus    // sorted by topic and partition
+	Topics               []TopicStatus   // sorted
+	Groups               []GroupStatus   // sorted
+	Verdicts             map[string]int  // partitions of groups; empty: no groups are followed
+	Paused               *progress.Pause // the whole flow; nil: it is not
+	Tally
+	ETA     float64  // seconds until the lag is gone if it goes on shrinking as lately; -1: it does not, or nobody knows
+	Reasons []string // why it is not safe to switch; none: it is
+}
+
+// Tally is what lanes come to together.
+type Tally struct {
+	States                           [lane.States]int // lanes by state
+	Records, Bytes                   int64            // carried since the start
+	RecordsPerSecond, BytesPerSecond float64          // in the last 30 to 60 s
+	Lag                              int64            // of the lanes where it is known; -1: of none
+	LagSeconds                       float64          // the largest; -1: not known
+	Stale                            int              // lanes of which the lag is old
+	Unknown                          int              // lanes of which the lag is not known
+	Lost, Twice, Aside               int64            // see lane.Stats
+}
+
+func newTally() Tally { return Tally{Lag: -1, LagSeconds: -1} }
+
+// TopicStatus is a topic of a flow.
+type TopicStatus struct {
+	Topic, TargetTopic string
+	Tally
 }
 
 // LaneStatus is one lane.
 type LaneStatus struct {
-	Topic, TargetTopic string
-	Partition          int32
-	State, Reason      string
-	Records, Bytes     int64   // carried since the start
-	Position           int64   // the source offset below which the target has everything
-	TargetPosition     int64   // a target offset: what follows Position is stored at it or above
-	Lag                int64   // source offsets that the target lacks; -1: not known yet
-	LagSeconds         float64 // age of the oldest of them; 0 where Lag is; -1: not known
-	LagStale           bool    // the source did not tell lately where it ends: Lag was true once
+	Topic, TargetTopic               string
+	Partition                        int32
+	State, Reason                    string
+	Records, Bytes                   int64   // carried since the start
+	RecordsPerSecond, BytesPerSecond float64 // in the last 30 to 60 s
+	Position                         int64   // the source offset below which the target has everything
+	TargetPosition                   int64   // a target offset: what follows Position is stored at it or above
+	Lag                              int64   // source offsets that the target lacks; -1: not known yet
+	LagSeconds                       float64 // age of the oldest of them; 0 where Lag is; -1: not known
+	LagStale                         bool    // the source did not tell lately where it ends: Lag was true once
 }
 
-// Status describes every lane.
+// Status describes the daemon: its flows with every lane, and what is wrong.
 func (d *Daemon) Status() Status {
-	var s Status
+	now := time.Now()
+	s := Status{
+		Version: d.version, Instance: d.instance, Started: d.started, At: now,
+		MemoryUsed: d.budget.Used(), MemoryLimit: d.budget.Limit(), Clusters: d.clustersNow(),
+	}
+	s.Problems = clusterProblems(s.Clusters)
 	for _, f := range d.flows {
-		fs := FlowStatus{Name: f.cfg.Name, Source: f.source.Alias(), Target: f.target.Alias()}
-		now := time.Now()
-		for _, m := range f.members() {
-			fs.Lanes = append(fs.Lanes, laneStatus(m, now))
-		}
-		slices.SortFunc(fs.Lanes, func(a, b LaneStatus) int {
-			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-		})
+		fs := f.status(now)
+		fs.Reasons = f.reasons(&fs, s.Clusters, now)
+		s.Problems = append(s.Problems, f.problems(&fs, now)...)
 		s.Flows = append(s.Flows, fs)
 	}
+	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return cmp.Compare(b.Severity, a.Severity) })
 	return s
 }
 
-func laneStatus(m *member, now time.Time) LaneStatus {
+// clustersNow are the clusters, also those that were never reached.
+func (d *Daemon) clustersNow() []ClusterStatus {
+	out := d.Clusters()
+	for _, o := range d.away.lasting(time.Now()) {
+		for i := range out {
+			if c := &out[i]; c.Alias == o.key {
+				c.Up, c.Since, c.Err = false, o.began, o.last
+			}
+		}
+	}
+	return out
+}
+
+func (f *flow) status(now time.Time) FlowStatus {
+	fs := FlowStatus{
+		Name: f.cfg.Name, Source: f.cfg.Source, Target: f.cfg.Target,
+		Ready: f.ready.Load(), Leads: f.leads.Load(), Slots: int(f.slots.Load()), Partitions: -1, Tally: newTally(),
+	}
+	here := map[lane.ID]bool{}
+	for _, m := range f.members() {
+		here[m.lane.ID] = true
+		l, s := laneStatus(m, now)
+		fs.Lanes = append(fs.Lanes, l)
+		fs.add(&l, &s)
+	}
+	if view := f.view.Load(); view != nil {
+		fs.Partitions = len(*view)
+		for id := range *view {
+			if !here[id] {
+				fs.Others++
+			}
+		}
+	}
+	slices.SortFunc(fs.Lanes, func(a, b LaneStatus) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	sum, _ := f.counted()
+	fs.count(&sum)
+	fs.Topics = topicsOf(fs.Lanes)
+	if len(f.cfg.Groups) > 0 {
+		g := f.groupsNow()
+		fs.Groups, fs.Verdicts = g.list, g.verdicts
+	}
+	if p, ok := f.pausesNow()[""]; ok {
+		fs.Paused = &p
+	}
+	fs.ETA = f.history.eta(now, fs.knownLag())
+	return fs
+}
+
+// knownLag is the lag if that of all lanes is known; else -1.
+func (t *Tally) knownLag() int64 {
+	if t.Unknown > 0 {
+		return -1
+	}
+	return t.Lag
+}
+
+// add takes in a lane, and what it has counted.
+func (t *Tally) add(l *LaneStatus, s *lane.Snapshot) {
+	t.addLane(l, shown(*s))
+	t.count(&s.Stats)
+}
+
+// count takes in what lanes have counted.
+func (t *Tally) count(s *lane.Stats) {
+	t.Records += s.Records
+	t.Bytes += s.Bytes
+	t.Lost += s.Lost
+	t.Twice += s.Twice
+	t.Aside += s.Aside
+}
+
+func (t *Tally) addLane(l *LaneStatus, state lane.State) {
+	t.States[state]++
+	t.RecordsPerSecond += l.RecordsPerSecond
+	t.BytesPerSecond += l.BytesPerSecond
+	if l.Lag >= 0 {
+		t.Lag = max(t.Lag, 0) + l.Lag
+	} else {
+		t.Unknown++
+	}
+	t.LagSeconds = max(t.LagSeconds, l.LagSeconds)
+	if l.LagStale {
+		t.Stale++
+	}
+}
+
+func laneStatus(m *member, now time.Time) (LaneStatus, lane.Snapshot) {
 	s := m.lane.Snapshot()
 	lag := lagOf(&s, now)
-	return LaneStatus{
+	l := LaneStatus{
 		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
 		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), TargetPosition: int64(s.Target),
 		Records: s.Records, Bytes: s.Bytes, Lag: lag.records, LagSeconds: lag.seconds, LagStale: lag.stale,
 	}
+	l.RecordsPerSecond, l.BytesPerSecond = m.lane.Recent(now.UnixMilli()).Rates(now.UnixMilli())
+	return l, s
 }
+
+// topicsOf adds up sorted lanes. What lanes lost is told of the flow alone.
+func topicsOf(lanes []LaneStatus) (out []TopicStatus) {
+	for i := range lanes {
+		l := &lanes[i]
+		if len(out) == 0 || out[len(out)-1].Topic != l.Topic {
+			out = append(out, TopicStatus{l.Topic, l.TargetTopic, newTally()})
+		}
+		t := &out[len(out)-1]
+		t.addLane(l, stateNamed[l.State])
+		t.Records += l.Records
+		t.Bytes += l.Bytes
+	}
+	return out
+}
+
+// stateNamed are the states by name.
+var stateNamed = func() map[string]lane.State {
+	out := map[string]lane.State{}
+	for s := range lane.States {
+		out[s.String()] = s
+	}
+	return out
+}()
 
 // shown is the state as users see it: a lane whose source is away still sends
 // what it holds, but it waits.

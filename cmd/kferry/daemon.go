@@ -20,6 +20,11 @@ type daemon interface {
 	Offsets() []replicator.OffsetRow
 	Translate(q replicator.Lookup) []replicator.Translation
 	WriteLanes(w io.Writer) error // the metrics of lanes
+	History(flow, topic string) []replicator.Point
+	Events(after uint64) []replicator.Event
+	Pause(ctx context.Context, flow, topic, by string) error
+	Resume(ctx context.Context, flow, topic string) error
+	Retry(ctx context.Context, flow, topic string, partition int32) error
 }
 
 // openDaemon makes the real daemon. It does not connect; Run does.

@@ -170,10 +170,10 @@ func (d *demo) run(ctx context.Context, p *process) error {
 	if d.daemon, err = p.openDaemon(d.cfg, d.log, reg); err != nil {
 		return err
 	}
-	srv, err := listen(d.cfg.HTTP, shown{d.daemon}, reg, d.log)
+	srv, err := listen(d.cfg.HTTP, acting{daemon: d.daemon}, reg, d.log)
 	if err != nil {
 		// Another demo, or a real kferry. The port is not what this is about.
-		if srv, err = listen(config.HTTP{Listen: demoAnyListen}, shown{d.daemon}, reg, d.log); err != nil {
+		if srv, err = listen(config.HTTP{Listen: demoAnyListen}, acting{daemon: d.daemon}, reg, d.log); err != nil {
 			return err
 		}
 	}

@@ -16,29 +16,6 @@ import (
 	"github.com/kferry/kferry/replicator/lane"
 )
 
-// shown is a daemon as the web server sees it.
-type shown struct{ daemon }
-
-// Lanes implements web.Source.
-func (s shown) Lanes() (out []web.Lane) {
-	for _, f := range s.Status().Flows {
-		for _, l := range f.Lanes {
-			row := web.Lane{
-				Flow: f.Name, Topic: l.Topic, TargetTopic: l.TargetTopic, Partition: l.Partition, State: l.State, Reason: l.Reason,
-				SourceOffset: l.Position, TargetOffset: l.TargetPosition, Records: l.Records, Bytes: l.Bytes,
-			}
-			if l.Lag >= 0 {
-				row.LagRecords = &l.Lag
-			}
-			if l.Lag >= 0 && l.LagSeconds >= 0 {
-				row.LagSeconds = &l.LagSeconds
-			}
-			out = append(out, row)
-		}
-	}
-	return out
-}
-
 type lanesOptions struct {
 	asked
 	flow, state string

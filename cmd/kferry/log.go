@@ -13,11 +13,17 @@ import (
 
 // newLogger writes to w as cfg says; format auto is text when w is a terminal, else JSON.
 func newLogger(w io.Writer, cfg config.Log) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		return nil, fmt.Errorf("log.level %q: must be debug, info, warn or error", cfg.Level)
+	return newLoggerAt(new(slog.LevelVar), w, cfg)
+}
+
+// newLoggerAt has the level in a variable, which begins as cfg says.
+func newLoggerAt(at *slog.LevelVar, w io.Writer, cfg config.Log) (*slog.Logger, error) {
+	level, err := logLevel(cfg.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log.level %w", err)
 	}
-	o := &slog.HandlerOptions{Level: level}
+	at.Set(level)
+	o := &slog.HandlerOptions{Level: at}
 	text := cfg.Format == "text"
 	if cfg.Format == "auto" {
 		_, text = terminal(w)
@@ -26,6 +32,15 @@ func newLogger(w io.Writer, cfg config.Log) (*slog.Logger, error) {
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	}
 	return slog.New(slog.NewJSONHandler(w, o)), nil
+}
+
+// logLevel is the level of that name.
+func logLevel(name string) (level slog.Level, err error) {
+	switch name {
+	case "debug", "info", "warn", "error":
+		return level, level.UnmarshalText([]byte(name))
+	}
+	return level, fmt.Errorf("%q: must be debug, info, warn or error", name)
 }
 
 // terminal tells whether w is one, and how many columns it has.

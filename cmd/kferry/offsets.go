@@ -51,14 +51,6 @@ func shownTranslation(t replicator.Translation) web.Translation {
 	}
 }
 
-// known is nil for the -1 that stands where there is no number.
-func known(n int64) *int64 {
-	if n < 0 {
-		return nil
-	}
-	return &n
-}
-
 func newOffsetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "offsets",

@@ -38,7 +38,7 @@ var someOffsets = []replicator.OffsetRow{
 // served runs the web server over a daemon, and returns its URL.
 func served(t *testing.T, f *fakeDaemon) string {
 	t.Helper()
-	srv, err := listen(config.HTTP{Listen: "127.0.0.1:0"}, shown{f}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	srv, err := listen(config.HTTP{Listen: "127.0.0.1:0"}, acting{daemon: f}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,8 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if o.drainTimeout <= 0 {
 		return usageError{fmt.Errorf("--drain-timeout %v: must be above 0", o.drainTimeout)}
 	}
-	log, err := newLogger(p.stderr, cfg.Log)
+	level := new(slog.LevelVar)
+	log, err := newLoggerAt(level, p.stderr, cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if err != nil {
 		return err
 	}
-	srv, err := listen(cfg.HTTP, shown{d}, reg, log)
+	srv, err := listen(cfg.HTTP, acting{d, level}, reg, log)
 	if err != nil {
 		return err
 	}
@@ -131,15 +132,17 @@ func memoryLimit(budget config.Bytes) int64 {
 }
 
 // listen opens the web server, or returns nil when the configuration turns it off.
-func listen(cfg config.HTTP, d shown, reg *prometheus.Registry, log *slog.Logger) (*web.Server, error) {
+func listen(cfg config.HTTP, d acting, reg *prometheus.Registry, log *slog.Logger) (*web.Server, error) {
 	if cfg.Listen == "" || cfg.Listen == "off" {
 		return nil, nil
 	}
-	srv, err := web.New(web.Options{Listen: cfg.Listen, Source: d, Registry: reg, More: d.WriteLanes, Logger: log})
+	srv, err := web.New(web.Options{
+		Listen: cfg.Listen, Source: shown{d.daemon}, Registry: reg, More: d.WriteLanes, Logger: log, Actor: d, Token: cfg.ActionsToken.Reveal(),
+	})
 	if err != nil {
 		return nil, err
 	}
-	log.Info("listening", "metrics", "http://"+srv.Addr()+"/metrics")
+	log.Info("listening", "page", "http://"+srv.Addr()+"/", "metrics", "http://"+srv.Addr()+"/metrics", "actions", cfg.ActionsToken != "")
 	return srv, nil
 }
 

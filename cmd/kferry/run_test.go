@@ -63,7 +63,13 @@ func (f *fakeDaemon) Translate(q replicator.Lookup) []replicator.Translation {
 	return f.translate(q)
 }
 
-func (f *fakeDaemon) WriteLanes(io.Writer) error { return nil }
+func (f *fakeDaemon) WriteLanes(io.Writer) error                { return nil }
+func (f *fakeDaemon) History(string, string) []replicator.Point { return nil }
+func (f *fakeDaemon) Events(uint64) []replicator.Event          { return nil }
+
+func (f *fakeDaemon) Pause(context.Context, string, string, string) error { return nil }
+func (f *fakeDaemon) Resume(context.Context, string, string) error        { return nil }
+func (f *fakeDaemon) Retry(context.Context, string, string, int32) error  { return nil }
 
 const twoClusters = `
 clusters:

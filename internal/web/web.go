@@ -41,19 +41,23 @@ const (
 
 // Source is what the server shows. Its methods must be cheap and safe to call from several goroutines.
 type Source interface {
-	Ready() error                     // nil when the work is under way, else why it is not
-	Lanes() []Lane                    // every lane, sorted
-	Offsets() []Offset                // every group and partition, sorted; the caller owns the slice
-	Translate(q Lookup) []Translation // one for each lane that has the partition
+	Ready() error                       // nil when the work is under way, else why it is not
+	View() *View                        // all but what follows; asked once a second at most
+	History(flow, topic string) []Point // the lag of the last hour, the oldest first
+	Offsets() []Offset                  // every group and partition, sorted; the caller owns the slice
+	Translate(q Lookup) []Translation   // one for each lane that has the partition
+	Events(after uint64) []Event        // those behind after that are remembered, the oldest first
 }
 
-// Options of a server. All fields but More are required.
+// Options of a server. All fields are required where nothing else is said.
 type Options struct {
 	Listen   string                // host:port; port 0 takes a free one
 	Source   Source                // asked at each /readyz and each request of /api/v1
 	Registry *prometheus.Registry  // New adds the Go and process collectors to it
 	More     func(io.Writer) error // metrics besides those of Registry, in Prometheus' text format; nil: none
-	Logger   *slog.Logger          // failed scrapes and broken connections
+	Logger   *slog.Logger          // failed scrapes, broken connections, actions
+	Actor    Actor                 // does what is asked for by POST; nil: actions are off
+	Token    string                // whoever has it may act; "": actions are off
 }
 
 // Server listens from New on and answers from Run on.
@@ -156,11 +160,19 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 		}
 		text(w, http.StatusOK, "ready\n")
 	})
-	mux.HandleFunc("GET "+LanesPath, lanes(o.Source))
+	s := newSite(o)
+	mux.HandleFunc("GET "+StatusPath, s.status)
+	mux.HandleFunc("GET "+TopicsPath, s.topics)
+	mux.HandleFunc("GET "+LanesPath, s.lanes)
+	mux.HandleFunc("GET "+EventsPath, s.events)
 	mux.HandleFunc("GET "+OffsetsPath, offsets(o.Source))
 	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
 	mux.Handle("GET /metrics", packed(metrics(o, logs)))
-	return mux
+	mux.HandleFunc("POST "+PausePath, s.action(o.Logger, "pause", s.pause))
+	mux.HandleFunc("POST "+ResumePath, s.action(o.Logger, "resume", s.resume))
+	mux.HandleFunc("POST "+RetryPath, s.action(o.Logger, "retry", s.retry))
+	mux.HandleFunc("POST "+LogLevelPath, s.action(o.Logger, "log-level", s.logLevel))
+	return bounded(mux)
 }
 
 // metrics serves what the registry has, and More behind it. That is in the text
@@ -187,6 +199,17 @@ func packed(h http.Handler) http.Handler {
 		panic("web: " + err.Error()) // the options are constant
 	}
 	return wrap(h)
+}
+
+// bounded refuses questions that are longer than any that makes sense.
+func bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.RawQuery) > queryMost {
+			answer(w, http.StatusRequestURITooLong, Failure{fmt.Sprintf("the query is longer than %d bytes", queryMost)})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func text(w http.ResponseWriter, code int, body string) {

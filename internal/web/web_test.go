@@ -25,14 +25,21 @@ import (
 
 type source struct {
 	err          atomic.Pointer[error]
-	lanes        []Lane
+	seen         View
+	history      []Point
+	events       []Event
 	offsets      []Offset
 	translations []Translation
 	asked        Lookup
 }
 
-func (s *source) Lanes() []Lane     { return s.lanes }
-func (s *source) Offsets() []Offset { return slices.Clone(s.offsets) }
+func (s *source) View() *View                    { return &s.seen }
+func (s *source) History(string, string) []Point { return s.history }
+func (s *source) Offsets() []Offset              { return slices.Clone(s.offsets) }
+
+func (s *source) Events(after uint64) []Event {
+	return slices.DeleteFunc(slices.Clone(s.events), func(e Event) bool { return e.Seq <= after })
+}
 
 func (s *source) Translate(q Lookup) []Translation {
 	s.asked = q
@@ -85,7 +92,10 @@ func TestPaths(t *testing.T) {
 		{"GET", "/metrics", 200, "kferry_test_total 3"},
 		{"GET", "/metrics", 200, "go_goroutines"},
 		{"GET", "/metrics", 200, "process_resident_memory_bytes"},
-		{"GET", "/api/v1/lanes", 200, `{"lanes":[]}`},
+		{"GET", "/api/v1/lanes", 200, `{"lanes":[],"total":0}`},
+		{"GET", "/api/v1/status", 200, `"healthy":false`},
+		{"GET", "/api/v1/topics", 200, `{"topics":[]}`},
+		{"GET", "/api/v1/events", 200, `{"events":[],"next":0}`},
 		{"GET", "/api/v1/offsets", 200, `{"offsets":[]}`},
 		{"POST", "/api/v1/translate", 405, ""},
 		{"GET", "/api/v1/other", 404, ""},
@@ -119,16 +129,17 @@ func TestReadyTellsWhyNot(t *testing.T) {
 
 func TestLanes(t *testing.T) {
 	lag, age := int64(17), 2.5
-	s := &source{lanes: []Lane{
-		{Flow: "a-b", Topic: "t", TargetTopic: "x.t", Partition: 3, State: "running", SourceOffset: 5, TargetOffset: 7, LagRecords: &lag, LagSeconds: &age, Records: 1, Bytes: 2},
+	s := &source{seen: View{Lanes: []Lane{
+		{Flow: "a-b", Topic: "t", TargetTopic: "x.t", Partition: 3, State: "running", SourceOffset: 5, TargetOffset: 7, LagRecords: &lag, LagSeconds: &age, LagStale: true,
+			Records: 1, Bytes: 2, RecordsPerSecond: 0.5, BytesPerSecond: 1.5},
 		{Flow: "a-b", Topic: "u", TargetTopic: "x.u", State: "stopped", Reason: `topic "u" is gone`},
-	}}
+	}}}
 	w := httptest.NewRecorder()
 	handler(options(s), slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)).ServeHTTP(w, httptest.NewRequest("GET", LanesPath, nil))
 	want := `{"lanes":[{"flow":"a-b","topic":"t","target_topic":"x.t","partition":3,"state":"running","reason":"","source_offset":5,"target_offset":7,` +
-		`"lag_records":17,"lag_seconds":2.5,"records":1,"bytes":2},` +
+		`"lag_records":17,"lag_seconds":2.5,"lag_stale":true,"records":1,"bytes":2,"records_per_second":0.5,"bytes_per_second":1.5},` +
 		`{"flow":"a-b","topic":"u","target_topic":"x.u","partition":0,"state":"stopped","reason":"topic \"u\" is gone","source_offset":0,"target_offset":0,` +
-		`"lag_records":null,"lag_seconds":null,"records":0,"bytes":0}]}` + "\n"
+		`"lag_records":null,"lag_seconds":null,"lag_stale":false,"records":0,"bytes":0,"records_per_second":0,"bytes_per_second":0}],"total":2}` + "\n"
 	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
