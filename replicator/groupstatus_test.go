@@ -37,7 +37,7 @@ func TestGroupReasons(t *testing.T) {
 	check("some are not synced", `2 consumer groups would not go on in the right place, in 3 partitions: "billing", "odd"`)
 	now = now.Add(time.Millisecond)
 	check("the round is old", "consumer groups were last compared 1m0s ago", "2 consumer groups")
-	if f.groupsNow() != f.groupsNow() {
+	if first := f.groupsNow(); f.groupsNow() != first {
 		t.Error("one round is added up twice")
 	}
 	g := f.groupsNow().list

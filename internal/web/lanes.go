@@ -51,6 +51,7 @@ var laneOrders = map[string]func(a, b *Lane) int{
 	"partition":          func(a, b *Lane) int { return cmp.Compare(a.Partition, b.Partition) },
 	"lag_records":        func(a, b *Lane) int { return compareKnown(a.LagRecords, b.LagRecords) },
 	"lag_seconds":        func(a, b *Lane) int { return compareKnown(a.LagSeconds, b.LagSeconds) },
+	"source_offset":      func(a, b *Lane) int { return cmp.Compare(a.SourceOffset, b.SourceOffset) },
 	"records":            func(a, b *Lane) int { return cmp.Compare(a.Records, b.Records) },
 	"bytes":              func(a, b *Lane) int { return cmp.Compare(a.Bytes, b.Bytes) },
 	"records_per_second": func(a, b *Lane) int { return cmp.Compare(a.RecordsPerSecond, b.RecordsPerSecond) },

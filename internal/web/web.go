@@ -1,12 +1,10 @@
 // Package web serves what operators and their tools read from a running process:
 //
-//	/                  a plain-text index of these paths
+//	/                  the status page, for people
 //	/metrics           Prometheus metrics
 //	/healthz           200 while the process answers at all: a liveness probe
 //	/readyz            200 when the work is under way, else 503 and the reason: a readiness probe
-//	/api/v1/lanes      every lane as JSON, see docs/api.md
-//	/api/v1/offsets    where consumer groups are on both sides, as JSON
-//	/api/v1/translate  what one offset is on the other side, as JSON
+//	/api/v1/...        the same as the page has, as JSON, and actions: see docs/api.md
 package web
 
 import (
@@ -139,19 +137,8 @@ func listenError(addr string, err error) error {
 	return fmt.Errorf("http.listen %q: %w (%s)", addr, err, remedy)
 }
 
-const index = `kferry
-
-/metrics           Prometheus metrics
-/healthz           200 while the process is alive
-/readyz            200 when the work is under way, else 503 and why
-/api/v1/lanes      every lane as JSON
-/api/v1/offsets    where consumer groups are on both sides, as JSON
-/api/v1/translate  what one offset is on the other side, as JSON
-`
-
 func handler(o Options, logs promhttp.Logger) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := o.Source.Ready(); err != nil {
@@ -161,6 +148,8 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 		text(w, http.StatusOK, "ready\n")
 	})
 	s := newSite(o)
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /static/{file}", static)
 	mux.HandleFunc("GET "+StatusPath, s.status)
 	mux.HandleFunc("GET "+TopicsPath, s.topics)
 	mux.HandleFunc("GET "+LanesPath, s.lanes)

@@ -26,16 +26,16 @@ import (
 type source struct {
 	err          atomic.Pointer[error]
 	seen         View
-	history      []Point
+	histories    map[string][]Point
 	events       []Event
 	offsets      []Offset
 	translations []Translation
 	asked        Lookup
 }
 
-func (s *source) View() *View                    { return &s.seen }
-func (s *source) History(string, string) []Point { return s.history }
-func (s *source) Offsets() []Offset              { return slices.Clone(s.offsets) }
+func (s *source) View() *View                     { return &s.seen }
+func (s *source) History(_, topic string) []Point { return s.histories[topic] }
+func (s *source) Offsets() []Offset               { return slices.Clone(s.offsets) }
 
 func (s *source) Events(after uint64) []Event {
 	return slices.DeleteFunc(slices.Clone(s.events), func(e Event) bool { return e.Seq <= after })
