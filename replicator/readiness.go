@@ -119,6 +119,9 @@ func (f *flow) groupReasons(fs *FlowStatus, now time.Time) (out []string) {
 // problems are what is wrong with the flow.
 func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	add := func(s Severity, text string) { out = append(out, Problem{s, f.cfg.Name, "", -1, text}) }
+	if !fs.Ready {
+		add(Warning, "the flow is still starting")
+	}
 	for _, o := range f.outages.lasting(now) {
 		severity := Warning
 		if now.Sub(o.began) > troubleLasts {

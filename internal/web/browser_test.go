@@ -59,7 +59,7 @@ func openTab(t *testing.T, browser context.Context, width int64, dark bool, url 
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(cancel)
 	x := &tab{t: t, ctx: ctx}
 	messages := chromedp.Console(ctx)
@@ -78,7 +78,7 @@ func openTab(t *testing.T, browser context.Context, width int64, dark bool, url 
 		scheme = "dark"
 	}
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}, // else a click misses what still scrolls
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func eval[T any](x *tab, expression string) T {
 // await waits until an expression is true.
 func (x *tab) await(expression string) {
 	x.t.Helper()
-	for !eval[bool](x, expression) {
+	for !eval[bool](x, "Boolean("+expression+")") {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-x.ctx.Done():
@@ -214,6 +214,141 @@ func TestPageInABrowser(t *testing.T) {
 					x.picture(name)
 				})
 			}
+		}
+	}
+}
+
+// world is a source that changes while it is looked at.
+type world struct {
+	mu  sync.Mutex
+	now *source
+}
+
+func (w *world) set(s *source) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = s
+}
+
+func (w *world) at() *source {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) Ready() error                     { return nil }
+func (w *world) View() *View                      { return w.at().View() }
+func (w *world) History(f, t string) []Point      { return w.at().History(f, t) }
+func (w *world) Offsets() []Offset                { return nil }
+func (w *world) Translate(q Lookup) []Translation { return nil }
+func (w *world) Events(after uint64) []Event      { return w.at().Events(after) }
+
+// The page follows what happens, and lanes are chosen and sorted in it.
+func TestPageIsLive(t *testing.T) {
+	b := browser(t)
+	w := &world{now: healthy()}
+	x := openTab(t, b, 1280, false, open(t, options(w))+"/")
+	w.set(stopped())
+	x.await(`document.querySelector("h1")?.textContent === "2 things need somebody"`)
+
+	x.do(chromedp.SendKeys(chromedp.CSS("#choose [name=topic]"), "PAY"))
+	x.await(`document.querySelector(".found")?.textContent === "1–3 of 3 lanes"`)
+	x.do(chromedp.Click(chromedp.CSS(`[data-key="sort-lag_records"]`)))
+	x.await(`document.querySelector("[data-key=sort-lag_records]").closest("th").ariaSort === "descending"`)
+	if got, want := eval[string](x, "location.search"), "?order=desc&sort=lag_records&topic=PAY"; got != want {
+		t.Errorf("the address has %s, want %s", got, want)
+	}
+	if !eval[bool](x, `document.activeElement.dataset.key === "sort-lag_records"`) {
+		t.Error("what was clicked has lost the focus")
+	}
+	x.do(chromedp.Click(chromedp.CSS(`[data-key="sort-lag_records"]`)))
+	x.await(`document.querySelector("[data-key=sort-lag_records]").closest("th").ariaSort === "ascending"`)
+	if got := eval[string](x, `[...document.querySelectorAll(".lanes tbody tr:not(.why) td:nth-child(2)")].map(e => e.textContent).join()`); got != "2,1,0" {
+		t.Errorf("by lag the partitions are %s", got)
+	}
+	x.do(chromedp.SendKeys(chromedp.CSS("#choose [name=topic]"), "nothing"))
+	x.await(`document.querySelector("#lanes .empty")?.textContent.startsWith("None of the 12 lanes are like that")`)
+	x.do(chromedp.Click(chromedp.CSS(`[data-key=all]`)))
+	x.await(`document.querySelector(".found")?.textContent === "1–12 of 12 lanes"`)
+	x.quiet()
+
+	// Held still, it stays as it is, and goes on when it is let.
+	x.do(chromedp.Click(chromedp.CSS("#live")))
+	if got := eval[string](x, `document.querySelector("#live").textContent + document.querySelector("#live").ariaPressed`); got != "Pausedfalse" {
+		t.Errorf("the button is %s", got)
+	}
+	w.set(healthy())
+	x.do(chromedp.Click(chromedp.CSS("#live")))
+	x.await(`document.querySelector("h1")?.textContent === "All is well"`)
+}
+
+// The buttons are there once a token is given, and do what they say.
+func TestPageActs(t *testing.T) {
+	b := browser(t)
+	a := new(actor)
+	o := options(stopped())
+	o.Actor, o.Token = a, token
+	x := openTab(t, b, 1280, false, open(t, o)+"/")
+	if eval[int](x, `[...document.querySelectorAll("[data-act]")].filter(e => e.checkVisibility()).length`) != 0 {
+		t.Error("there are buttons before a token is given")
+	}
+	eval[any](x, `window.confirm = () => true`)
+	for _, c := range []struct{ token, click, told string }{
+		{"a wrong one", `[data-act=retry]`, ""},
+		{token, `[data-act=retry]`, `retry "cloudkarafka-aiven" "pizza-payments" 1`},
+		{token, `.flow [data-act=pause]`, `pause "cloudkarafka-aiven" "" by the API, from 127.0.0.1`},
+		{token, `.topics [data-act=resume]`, `resume "cloudkarafka-aiven" "pizza-deliveries"`},
+		{token, `#level button`, `level "info"`},
+	} {
+		x.do(chromedp.SendKeys(chromedp.CSS("#token [name=token]"), c.token+"\r"), chromedp.WaitVisible(chromedp.CSS(c.click)),
+			chromedp.Click(chromedp.CSS(c.click)), chromedp.WaitVisible(chromedp.CSS("#said")))
+		if c.told == "" {
+			x.await(`document.querySelector("#said")?.textContent.startsWith("Refused: the token is missing or wrong")`)
+			x.mu.Lock()
+			x.wrong = nil // the browser tells of the 401
+			x.mu.Unlock()
+		}
+		if got := a.all(); c.told != "" && !strings.HasSuffix(got, c.told) || c.told == "" && got != "" {
+			t.Errorf("%s: told %q, want %q", c.click, got, c.told)
+		}
+		eval[any](x, `document.querySelector("#said").hidden = true`)
+	}
+	x.accessible()
+	x.quiet()
+	if got := eval[string](x, `JSON.stringify([localStorage, sessionStorage]) + document.cookie + document.documentElement.outerHTML + location`); strings.Contains(got, token) {
+		t.Error("the token is kept")
+	}
+	x.picture("acting")
+}
+
+// Where kferry ends, the page says that what it shows is old.
+func TestPageTellsThatItIsOld(t *testing.T) {
+	b := browser(t)
+	srv := httptest.NewServer(handler(options(healthy()), slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)))
+	x := openTab(t, b, 390, true, srv.URL+"/")
+	srv.CloseClientConnections()
+	srv.Close()
+	x.await(`document.querySelector("#offline").checkVisibility() && document.querySelector("#offline")?.textContent.startsWith("kferry has not answered since ")`)
+	x.fits(390)
+	x.picture("offline")
+}
+
+// Of ten thousand lanes a page of them is shown.
+func TestPageWithManyLanes(t *testing.T) {
+	b := browser(t)
+	url := open(t, options(large(10_000)))
+	for _, query := range []string{"/", "/?sort=lag_records&order=desc", "/?topic=orders-01&offset=100", "/?limit=500"} {
+		begin := time.Now()
+		x := openTab(t, b, 1280, false, url+query)
+		rows := eval[int](x, `document.querySelectorAll(".lanes tbody tr:not(.why)").length`)
+		eval[bool](x, `new Promise(r => requestAnimationFrame(() => setTimeout(() => r(true))))`) // painted
+		t.Logf("10,000 lanes: %-32s %5d rows shown after %v", query, rows, time.Since(begin).Round(time.Millisecond))
+		if want := map[bool]int{false: pageLanes, true: 500}[strings.Contains(query, "limit")]; rows != want {
+			t.Errorf("%s has %d rows, want %d", query, rows, want)
+		}
+		x.quiet()
+		if query == "/" {
+			x.picture("many")
 		}
 	}
 }

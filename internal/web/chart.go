@@ -77,13 +77,12 @@ func spark(s series) []string {
 	return box.paths(s.points)
 }
 
-// niceAbove is the least of 4, 8, 20, 40, 80 ... that is not below n, so that its
-// quarters are whole.
+// niceAbove is a number that is not below n and whose quarters are round.
 func niceAbove(n int64) int64 {
-	for p := int64(4); p < math.MaxInt64/100; p *= 10 {
-		for _, f := range []int64{1, 2, 5} {
-			if p*f >= n {
-				return p * f
+	for p := int64(1); p < math.MaxInt64/1000; p *= 10 {
+		for _, tenths := range []int64{10, 15, 20, 25, 30, 40, 50, 60, 80} {
+			if quarter := p * tenths / 10; quarter*10 == p*tenths && 4*quarter >= n {
+				return 4 * quarter
 			}
 		}
 	}

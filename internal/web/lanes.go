@@ -81,8 +81,9 @@ type laneQuery struct {
 	limit, offset      int // limit 0: all
 }
 
-// readLaneQuery reads what a query says about lanes; what is missing is as in fallback.
-func readLaneQuery(q url.Values, fallback laneQuery) (l laneQuery, err error) {
+// readLaneQuery reads what a query says about lanes; what is missing is as in fallback,
+// and no limit is above most.
+func readLaneQuery(q url.Values, fallback laneQuery, most int64) (l laneQuery, err error) {
 	l = fallback
 	l.flow, l.topic, l.state = q.Get("flow"), q.Get("topic"), q.Get("state")
 	if q.Has("sort") {
@@ -101,7 +102,7 @@ func readLaneQuery(q url.Values, fallback laneQuery) (l laneQuery, err error) {
 	default:
 		return l, fmt.Errorf("order is %q: must be asc or desc", order)
 	}
-	limit, err := readUpTo(q, "limit", int64(l.limit), 1, lanesMost)
+	limit, err := readUpTo(q, "limit", int64(l.limit), 1, most)
 	if err != nil {
 		return l, err
 	}
@@ -157,7 +158,7 @@ func (s *site) lanes(w http.ResponseWriter, r *http.Request) {
 	q, err := readQuery(r.URL.RawQuery)
 	var l laneQuery
 	if err == nil {
-		l, err = readLaneQuery(q, laneQuery{})
+		l, err = readLaneQuery(q, laneQuery{}, lanesMost)
 	}
 	if err != nil {
 		answer(w, http.StatusBadRequest, Failure{err.Error()})

@@ -84,18 +84,19 @@ func static(w http.ResponseWriter, r *http.Request) {
 
 // What the page shows of a list that may be long.
 const (
-	pageLanes    = 50
-	pageTopics   = 20
-	pageGroups   = 50
-	pageEvents   = 30
-	pageProblems = 10
+	pageLanes     = 50
+	pageLanesMost = 500 // if somebody asks: a browser is slow with more
+	pageTopics    = 20
+	pageGroups    = 50
+	pageEvents    = 30
+	pageProblems  = 10
 )
 
 func (s *site) page(w http.ResponseWriter, r *http.Request) {
 	values, err := readQuery(r.URL.RawQuery)
 	var q laneQuery
 	if err == nil {
-		q, err = readLaneQuery(values, laneQuery{sort: "state", limit: pageLanes})
+		q, err = readLaneQuery(values, laneQuery{sort: "state", limit: pageLanes}, pageLanesMost)
 	}
 	if err != nil {
 		text(w, http.StatusBadRequest, err.Error()+"\n")
@@ -212,12 +213,40 @@ func (d *pageData) judge() {
 		d.Verdict = verdict{"error", number(errs, "thing needs", "things need") + " somebody", "Something is not carried, or a cluster does not answer."}
 	case warnings > 0:
 		d.Verdict = verdict{"warning", "Running, with " + number(warnings, "warning", "warnings"), "Nothing has failed; what follows is worth a look."}
+	case d.starting():
+		d.Verdict = verdict{"rest", "Starting", "Not everything is under way yet."}
+	case d.behind() > 0:
+		d.Verdict = verdict{"rest", "Catching up", number(int(d.behind()), "record is", "records are") + " still to be carried; nothing is wrong."}
 	default:
 		d.Verdict = verdict{"ok", "All is well", "Every lane is carried, and both sides answer."}
 	}
 	d.Title = d.Verdict.Title + " · kferry"
 	d.Problems = all[:min(len(all), pageProblems)]
 	d.MoreProblems = len(all) - len(d.Problems)
+}
+
+// starting tells that some flow does not carry all it will.
+func (d *pageData) starting() bool {
+	return slices.ContainsFunc(d.Status.Flows, func(f Flow) bool {
+		all := 0
+		for _, n := range f.Lanes {
+			all += n
+		}
+		return all == 0 || f.Lanes["starting"] > 0
+	})
+}
+
+// behindFor is the age of a lag, in seconds, that is worth the headline.
+const behindFor = 60
+
+// behind is the lag of the flows where some of it is old.
+func (d *pageData) behind() (sum int64) {
+	for _, f := range d.Status.Flows {
+		if f.LagRecords != nil && f.LagSeconds != nil && *f.LagSeconds > behindFor {
+			sum += *f.LagRecords
+		}
+	}
+	return sum
 }
 
 // number is a number with the words that go with it.
@@ -301,7 +330,7 @@ func (d *pageData) chooseLanes(q laneQuery) {
 		d.Behind = q.link(func(q *laneQuery) { q.offset += q.limit })
 	}
 	for _, c := range []column{
-		{Key: "topic", Title: "Topic"}, {Key: "partition", Title: "Partition", Class: "right"}, {Key: "state", Title: "State"},
+		{Key: "topic", Title: "Topic"}, {Key: "partition", Title: "Partition", Class: "right wide"}, {Key: "state", Title: "State"},
 		{Key: "lag_records", Title: "Lag", Class: "right"}, {Key: "lag_seconds", Title: "Behind", Class: "right wide"},
 		{Key: "records_per_second", Title: "Records/s", Class: "right wide"}, {Key: "records", Title: "Carried", Class: "right wide"},
 		{Key: "source_offset", Title: "Source offset", Class: "right wide"},

@@ -15,11 +15,15 @@
     if (on) refresh();
   });
 
+  let pressed = false; // what is pressed must be there when it is let go
+  document.addEventListener("pointerdown", () => { pressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { pressed = false; });
+
   // swap puts next in the place of the part old, unless they are the same or
   // somebody is selecting text in it. What had the focus has it again.
   function swap(old, next) {
     prepare(next);
-    if (old.innerHTML === next.innerHTML) return;
+    if (pressed || old.innerHTML === next.innerHTML) return;
     const chosen = document.getSelection();
     if (chosen && !chosen.isCollapsed && old.contains(chosen.anchorNode)) return;
     const at = document.activeElement;
