@@ -68,6 +68,7 @@ type flow struct {
 
 	paused  atomic.Pointer[map[string]progress.Pause] // as last heeded; never changed once stored
 	history history
+	sorted  sorting
 
 	mu      sync.Mutex // guards what follows for readers; only the helm writes
 	lanes   map[lane.ID]*member

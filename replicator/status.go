@@ -3,8 +3,10 @@ package replicator
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/progress"
 )
@@ -107,24 +109,15 @@ func (f *flow) status(now time.Time) FlowStatus {
 		Name: f.cfg.Name, Source: f.cfg.Source, Target: f.cfg.Target,
 		Ready: f.ready.Load(), Leads: f.leads.Load(), Slots: int(f.slots.Load()), Partitions: -1, Tally: newTally(),
 	}
-	here := map[lane.ID]bool{}
-	for _, m := range f.members() {
-		here[m.lane.ID] = true
-		l, s := laneStatus(m, now)
-		fs.Lanes = append(fs.Lanes, l)
-		fs.add(&l, &s)
+	lanes := f.sortedLanes()
+	fs.Lanes = make([]LaneStatus, len(lanes))
+	for i, l := range lanes {
+		s := fs.Lanes[i].read(l, now)
+		fs.add(&fs.Lanes[i], &s)
 	}
 	if view := f.view.Load(); view != nil {
-		fs.Partitions = len(*view)
-		for id := range *view {
-			if !here[id] {
-				fs.Others++
-			}
-		}
+		fs.Partitions, fs.Others = len(*view), f.missing(*view)
 	}
-	slices.SortFunc(fs.Lanes, func(a, b LaneStatus) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-	})
 	sum, _ := f.counted()
 	fs.count(&sum)
 	fs.Topics = topicsOf(fs.Lanes)
@@ -137,6 +130,45 @@ func (f *flow) status(now time.Time) FlowStatus {
 	}
 	fs.ETA = f.history.eta(now, fs.knownLag())
 	return fs
+}
+
+// sorting is the lanes of a flow in order.
+type sorting struct {
+	mu      sync.Mutex
+	changed uint64 // flow.changed when they were sorted
+	lanes   []*lane.Lane
+}
+
+// sortedLanes are the lanes by topic and partition; the caller must not change the slice.
+func (f *flow) sortedLanes() []*lane.Lane {
+	s := &f.sorted
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.lanes != nil && s.changed == f.changed {
+		return s.lanes
+	}
+	s.lanes, s.changed = make([]*lane.Lane, 0, len(f.lanes)), f.changed
+	for _, m := range f.lanes {
+		s.lanes = append(s.lanes, m.lane)
+	}
+	slices.SortFunc(s.lanes, func(a, b *lane.Lane) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return s.lanes
+}
+
+// missing is how many of the partitions in view this replica does not have.
+func (f *flow) missing(view catalog.View) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range view {
+		if f.lanes[id] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // knownLag is the lag if that of all lanes is known; else -1.
@@ -177,16 +209,17 @@ func (t *Tally) addLane(l *LaneStatus, state lane.State) {
 	}
 }
 
-func laneStatus(m *member, now time.Time) (LaneStatus, lane.Snapshot) {
-	s := m.lane.Snapshot()
+// read fills in how l is now.
+func (x *LaneStatus) read(l *lane.Lane, now time.Time) lane.Snapshot {
+	s := l.Snapshot()
 	lag := lagOf(&s, now)
-	l := LaneStatus{
-		Topic: m.lane.Topic, TargetTopic: m.lane.TargetTopic, Partition: m.lane.Partition,
+	*x = LaneStatus{
+		Topic: l.Topic, TargetTopic: l.TargetTopic, Partition: l.Partition,
 		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), TargetPosition: int64(s.Target),
 		Records: s.Records, Bytes: s.Bytes, Lag: lag.records, LagSeconds: lag.seconds, LagStale: lag.stale,
 	}
-	l.RecordsPerSecond, l.BytesPerSecond = m.lane.Recent(now.UnixMilli()).Rates(now.UnixMilli())
-	return l, s
+	x.RecordsPerSecond, x.BytesPerSecond = l.Recent(now.UnixMilli()).Rates(now.UnixMilli())
+	return s
 }
 
 // topicsOf adds up sorted lanes. What lanes lost is told of the flow alone.
