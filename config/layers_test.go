@@ -129,7 +129,7 @@ func TestUnknownVariables(t *testing.T) {
 		"environment variable KFERRY_LOG_LEVEL: log.level: \"loud\" is not allowed",
 	)
 	load(t, twoClusters, LoadOptions{Environ: []string{
-		"KFERRY_REQUIRE_KAFKA=1", "KFERRY_KAFKA_CACHE=/x", "KFERRY_TEST_ANY=1", "KFERRYBOAT=1", "kferry_http_listen=x",
+		"KFERRY_REQUIRE_KAFKA=1", "KFERRY_REQUIRE_BROWSER=1", "KFERRY_KAFKA_CACHE=/x", "KFERRY_TEST_ANY=1", "KFERRYBOAT=1", "kferry_http_listen=x",
 		"KFERRY_SERVICE_HOST=10.0.0.1", "KFERRY_SERVICE_PORT=9464", "KFERRY_SERVICE_PORT_HTTP=9464", "KFERRY_PORT=tcp://10.0.0.1:9464",
 		"KFERRY_PORT_9464_TCP=x", "KFERRY_PORT_9464_TCP_PROTO=tcp", "KFERRY_PORT_9464_TCP_ADDR=x", "KFERRY_METRICS_SERVICE_HOST=x", "KFERRY_METRICS_PORT_80_TCP_PORT=80",
 	}})

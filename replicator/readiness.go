@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -226,12 +227,16 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:told], ", "), len(names)-told)
 }
 
-// many is a number with the word or words that go with it.
+// many is a number, 0 or more, with the word or words that go with it.
 func many[N int | int64](n N, one, more string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return fmt.Sprintf("%d %s", n, more)
+	digits := strconv.FormatInt(int64(n), 10) // 1234567 is written 1,234,567
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits + " " + more
 }
 
 func lanes(n int) string      { return many(n, "lane", "lanes") }

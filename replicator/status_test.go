@@ -34,6 +34,14 @@ func TestTopicsOf(t *testing.T) {
 	}
 }
 
+func TestMany(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 lanes", 1: "1 lane", 2: "2 lanes", 999: "999 lanes", 1000: "1,000 lanes", 1234567: "1,234,567 lanes"} {
+		if got := many(n, "lane", "lanes"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // Of many lanes that stopped the first are told, and those of one topic and reason once.
 func TestStoppedLanes(t *testing.T) {
 	fs := FlowStatus{Name: "f"}

@@ -22,6 +22,9 @@ import (
 // machine the test is skipped, unless KFERRY_REQUIRE_BROWSER is set.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starting a browser takes long")
+	}
 	path := os.Getenv("KFERRY_TEST_BROWSER")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if found, err := exec.LookPath(name); err == nil && path == "" {
@@ -55,7 +58,7 @@ type tab struct {
 	wrong []string // what the console said, and what failed to load
 }
 
-func openTab(t *testing.T, browser context.Context, width int64, dark bool, url string) *tab {
+func openTab(browser context.Context, t *testing.T, width int64, dark bool, url string) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
@@ -203,7 +206,7 @@ func TestPageInABrowser(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					o := options(world.make())
 					o.Actor, o.Token = new(actor), token
-					x := openTab(t, b, width, dark, open(t, o)+"/")
+					x := openTab(b, t, width, dark, open(t, o)+"/")
 					body, title := eval[string](x, "document.body.innerText"), eval[string](x, "document.title")
 					if !strings.Contains(body, world.says) || title == "owned" {
 						t.Errorf("%q, %q", title, body)
@@ -247,7 +250,7 @@ func (w *world) Events(after uint64) []Event      { return w.at().Events(after) 
 func TestPageIsLive(t *testing.T) {
 	b := browser(t)
 	w := &world{now: healthy()}
-	x := openTab(t, b, 1280, false, open(t, options(w))+"/")
+	x := openTab(b, t, 1280, false, open(t, options(w))+"/")
 	w.set(stopped())
 	x.await(`document.querySelector("h1")?.textContent === "2 things need somebody"`)
 
@@ -288,7 +291,7 @@ func TestPageActs(t *testing.T) {
 	a := new(actor)
 	o := options(stopped())
 	o.Actor, o.Token = a, token
-	x := openTab(t, b, 1280, false, open(t, o)+"/")
+	x := openTab(b, t, 1280, false, open(t, o)+"/")
 	if eval[int](x, `[...document.querySelectorAll("[data-act]")].filter(e => e.checkVisibility()).length`) != 0 {
 		t.Error("there are buttons before a token is given")
 	}
@@ -325,7 +328,7 @@ func TestPageActs(t *testing.T) {
 func TestPageTellsThatItIsOld(t *testing.T) {
 	b := browser(t)
 	srv := httptest.NewServer(handler(options(healthy()), slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)))
-	x := openTab(t, b, 390, true, srv.URL+"/")
+	x := openTab(b, t, 390, true, srv.URL+"/")
 	srv.CloseClientConnections()
 	srv.Close()
 	x.await(`document.querySelector("#offline").checkVisibility() && document.querySelector("#offline")?.textContent.startsWith("kferry has not answered since ")`)
@@ -339,7 +342,7 @@ func TestPageWithManyLanes(t *testing.T) {
 	url := open(t, options(large(10_000)))
 	for _, query := range []string{"/", "/?sort=lag_records&order=desc", "/?topic=orders-01&offset=100", "/?limit=500"} {
 		begin := time.Now()
-		x := openTab(t, b, 1280, false, url+query)
+		x := openTab(b, t, 1280, false, url+query)
 		rows := eval[int](x, `document.querySelectorAll(".lanes tbody tr:not(.why)").length`)
 		eval[bool](x, `new Promise(r => requestAnimationFrame(() => setTimeout(() => r(true))))`) // painted
 		t.Logf("10,000 lanes: %-32s %5d rows shown after %v", query, rows, time.Since(begin).Round(time.Millisecond))

@@ -78,7 +78,7 @@ func lagging() *source {
 	f := &s.seen.Status.Flows[0]
 	f.LagRecords, f.LagSeconds, f.ETASeconds = at(int64(412_877)), at(1934.0), at(224.0)
 	f.Groups = FlowGroups{Partitions: map[string]int{"exact": 7, "not_mirrored_yet": 5}, Unsynced: 5}
-	f.Switch = Switch{Reasons: []string{"412877 records are not on the target yet; the oldest is 32m14s old",
+	f.Switch = Switch{Reasons: []string{"412,877 records are not on the target yet; the oldest is 32m14s old",
 		`2 consumer groups would not go on in the right place, in 5 partitions: "billing", "fraud"`}}
 	for i := range s.seen.Topics {
 		s.seen.Topics[i].LagRecords, s.seen.Topics[i].LagSeconds = at(int64(309_000/(i*i+1))), at(1934.0/float64(i+1))
