@@ -85,5 +85,6 @@ func (h *helm) retry(id lane.ID) error {
 		return fmt.Errorf("partition %d of topic %q is %s, so it is not tried again: %w", id.Partition, id.Topic, h.paused(m), ErrNotNow)
 	}
 	m.due = time.Now()
+	h.f.log.Info("tried again, for somebody asked for it", "topic", id.Topic, "partition", id.Partition)
 	return nil
 }

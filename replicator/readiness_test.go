@@ -154,6 +154,10 @@ func TestActions(t *testing.T) {
 			t.Errorf("it went on after %v, as without being asked", took)
 		}
 
+		if !slices.ContainsFunc(v.d.Events(0), func(e replicator.Event) bool { return strings.HasPrefix(e.Text, "tried again") && e.Topic == "pizza" && e.Partition == 0 }) {
+			t.Error("no event tells of the retry")
+		}
+
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := v.d.Pause(ctx, "flow", "pizza", "ann"); err == nil || errors.Is(err, replicator.ErrNotNow) || errors.Is(err, replicator.ErrUnknown) {
