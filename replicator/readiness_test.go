@@ -154,7 +154,9 @@ func TestActions(t *testing.T) {
 			t.Errorf("it went on after %v, as without being asked", took)
 		}
 
-		if !slices.ContainsFunc(v.d.Events(0), func(e replicator.Event) bool { return strings.HasPrefix(e.Text, "tried again") && e.Topic == "pizza" && e.Partition == 0 }) {
+		if !slices.ContainsFunc(v.d.Events(0), func(e replicator.Event) bool {
+			return strings.HasPrefix(e.Text, "tried again") && e.Topic == "pizza" && e.Partition == 0
+		}) {
 			t.Error("no event tells of the retry")
 		}
 
