@@ -32,7 +32,7 @@ func TestMapModel(t *testing.T) {
 		want = append(want, s.name)
 	}
 	for f := Exact; f <= Beyond; f++ {
-		want = append(want, "translate "+f.String(), "reverse "+f.String())
+		want = append(want, "translate "+f.String(), "reverse "+f.String(), "record "+f.String())
 	}
 	for _, w := range want {
 		if seen[w] == 0 {
@@ -374,6 +374,7 @@ func (m *model) check() {
 		to, f, again := m.m.Translate(Source(x))
 		return int64(to), f, again
 	})
+	m.checkRecords()
 	var swapped []pos
 	for _, r := range m.records {
 		swapped = append(swapped, r.swap())
@@ -385,6 +386,31 @@ func (m *model) check() {
 }
 
 func (p pos) swap() pos { return pos{p.tgt, p.src} }
+
+// checkRecords: a record is where Record says, and where it says so for sure there is one.
+func (m *model) checkRecords() {
+	m.t.Helper()
+	at := map[int64]int64{}
+	for _, r := range m.records {
+		at[r.src] = r.tgt
+	}
+	for x := max(0, m.m.origin.src-2); x <= max(m.next.src, m.m.end.src)+2; x++ {
+		first, last, found := m.m.Record(Source(x))
+		m.seen["record "+found.String()]++
+		to, there := at[x]
+		inside := x >= m.m.origin.src && x < m.m.end.src
+		switch {
+		case inside != (found == Exact || found == Floor || found == Gap):
+			m.fail("Record(%d) is %v", x, found)
+		case inside && there && (found == Gap || to < int64(first) || last != UnknownTarget && to > int64(last)):
+			m.fail("Record(%d) = %d to %d, %v: it is at %d", x, first, last, found, to)
+		case found == Exact && (!there || first != last):
+			m.fail("Record(%d) = %d to %d, %v is not there", x, first, last, found)
+		case found == Floor && last != UnknownTarget && last < first:
+			m.fail("Record(%d) = %d to %d", x, first, last)
+		}
+	}
+}
 
 func (m *model) checkSide(name string, records []pos, origin, end pos, next int64, translate func(int64) (int64, Found, int64)) {
 	m.t.Helper()

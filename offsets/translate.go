@@ -95,6 +95,34 @@ func (p piece) floor(x int64) (to int64, found Found, again int64) {
 	return to, Floor, again
 }
 
+// Record tells where the record with source offset s is on the target: at first
+// (Exact), or not before first and not behind last (Floor: the map is coarse there,
+// and the offset may have no record at all). last is UnknownTarget where nothing
+// bounds it yet. Gap, Before and Beyond are without a record, as in Translate.
+func (m *Map) Record(s Source) (first, last Target, found Found) {
+	x := int64(s)
+	i := sort.Search(len(m.pieces), func(i int) bool { return m.pieces[i].src.at > x }) - 1
+	switch {
+	case x < m.origin.src:
+		return UnknownTarget, UnknownTarget, Before
+	case x >= m.end.src:
+		return UnknownTarget, UnknownTarget, Beyond
+	case i < 0 || x >= m.pieces[i].src.end():
+		return UnknownTarget, UnknownTarget, Gap
+	}
+	p := m.pieces[i]
+	k := x - p.src.at
+	if p.exact() {
+		at := Target(p.tgt.at + k)
+		return at, at, Exact
+	}
+	first = Target(p.tgt.at + max(0, p.n-(p.src.len-k))) // at least so many records are before it
+	if p.open() {
+		return first, UnknownTarget, Floor
+	}
+	return first, Target(p.tgt.end() - 1 - max(0, p.n-k-1)), Floor // and so many behind
+}
+
 // Last is the newest record of the lane, on both sides; false if the map does not
 // know exactly where it is.
 func (m *Map) Last() (s Source, t Target, ok bool) {

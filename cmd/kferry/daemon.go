@@ -19,6 +19,7 @@ type daemon interface {
 	Status() replicator.Status
 	Offsets() []replicator.OffsetRow
 	Translate(q replicator.Lookup) []replicator.Translation
+	Trace(q replicator.Lookup) []replicator.Trace
 	WriteLanes(w io.Writer) error // the metrics of lanes
 	History(flow, topic string) []replicator.Point
 	Events(after uint64) []replicator.Event

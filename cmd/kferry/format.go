@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // thousands prints n with a comma between groups of three digits.
@@ -15,6 +17,17 @@ func thousands(n int64) string {
 		}
 	}
 	return s
+}
+
+// oneLine is a sentence from elsewhere as it can be shown: what it quotes may hold line ends, and escape sequences of
+// terminals.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.Join(strings.Fields(text), " "))
 }
 
 // byteSize prints a number of bytes in decimal units with three digits or so.

@@ -72,6 +72,7 @@ New here?  "kferry demo" shows it at work without any cluster of yours,
 	root.AddCommand(
 		newRunCommand(),
 		newLanesCommand(),
+		newTraceCommand(),
 		newOffsetsCommand(),
 		newPauseCommand(),
 		newResumeCommand(),

@@ -32,6 +32,7 @@ type fakeDaemon struct {
 	offsets []replicator.OffsetRow
 	// translate answers for lanes; nil: there is none.
 	translate func(replicator.Lookup) []replicator.Translation
+	trace     func(replicator.Lookup) []replicator.Trace
 }
 
 func newFake() *fakeDaemon {
@@ -61,6 +62,13 @@ func (f *fakeDaemon) Translate(q replicator.Lookup) []replicator.Translation {
 		return nil
 	}
 	return f.translate(q)
+}
+
+func (f *fakeDaemon) Trace(q replicator.Lookup) []replicator.Trace {
+	if f.trace == nil {
+		return []replicator.Trace{{Topic: q.Topic, Where: replicator.TraceNotCarried, TargetOffset: -1, Text: "no flow carries it"}}
+	}
+	return f.trace(q)
 }
 
 func (f *fakeDaemon) WriteLanes(io.Writer) error                { return nil }

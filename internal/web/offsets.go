@@ -121,7 +121,7 @@ func readLookup(raw string) (l Lookup, err error) {
 	}
 	l.Flow, l.Topic = q.Get("flow"), q.Get("topic")
 	if l.Topic == "" {
-		return l, errors.New("topic is missing: topic, partition and offset say what to translate")
+		return l, errors.New("topic is missing: topic, partition and offset say what is looked for")
 	}
 	partition, err := readNumber(q, "partition", 31)
 	if err != nil {

@@ -64,7 +64,7 @@ func TestTranslate(t *testing.T) {
 			Lookup{Topic: "t", Partition: 1<<31 - 1, Offset: 1<<63 - 1}},
 		{"topic=t&partition=3&offset=5", []Translation{{Flow: "a-b"}, {Flow: "a-c"}}, 400,
 			`{"error":"several flows have partition 3 of topic \"t\": say which, flow is one of a-b, a-c"}`, Lookup{Topic: "t", Partition: 3, Offset: 5}},
-		{"partition=3&offset=5", one, 400, `{"error":"topic is missing: topic, partition and offset say what to translate"}`, Lookup{}},
+		{"partition=3&offset=5", one, 400, `{"error":"topic is missing: topic, partition and offset say what is looked for"}`, Lookup{}},
 		{"topic=t&offset=5", one, 400, `{"error":"partition is \"\": must be a number from 0 to 2147483647"}`, Lookup{}},
 		{"topic=t&partition=-1&offset=5", one, 400, `{"error":"partition is \"-1\": must be a number from 0 to 2147483647"}`, Lookup{}},
 		{"topic=t&partition=2147483648&offset=5", one, 400, `{"error":"partition is \"2147483648\": must be a number from 0 to 2147483647"}`, Lookup{}},

@@ -44,6 +44,7 @@ type Source interface {
 	History(flow, topic string) []Point // the lag of the last hour, the oldest first
 	Offsets() []Offset                  // every group and partition, sorted; the caller owns the slice
 	Translate(q Lookup) []Translation   // one for each lane that has the partition
+	Trace(q Lookup) []Trace             // one for each flow that carries the topic, or one that says why none does
 	Events(after uint64) []Event        // those behind after that are remembered, the oldest first
 }
 
@@ -156,6 +157,7 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 	mux.HandleFunc("GET "+EventsPath, s.events)
 	mux.HandleFunc("GET "+OffsetsPath, offsets(o.Source))
 	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
+	mux.HandleFunc("GET "+TracePath, trace(o.Source))
 	mux.Handle("GET /metrics", packed(metrics(o, logs)))
 	mux.HandleFunc("POST "+PausePath, s.action(o.Logger, "pause", s.pause))
 	mux.HandleFunc("POST "+ResumePath, s.action(o.Logger, "resume", s.resume))

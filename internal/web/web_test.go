@@ -30,6 +30,7 @@ type source struct {
 	events       []Event
 	offsets      []Offset
 	translations []Translation
+	traces       []Trace
 	asked        Lookup
 }
 

@@ -101,6 +101,10 @@ type Snapshot struct {
 func (l *Lane) Snapshot() Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.snapshotLocked()
+}
+
+func (l *Lane) snapshotLocked() Snapshot {
 	s := Snapshot{State: l.state, Reason: l.reason, Position: l.pos, LogStart: l.logStart, End: l.end, Lag: -1, Confirmed: l.confirmedLocked(), Held: l.bytes, Stats: l.stats}
 	if l.end >= 0 && l.placed {
 		s.Lag = max(0, int64(l.end-l.pos.Source))

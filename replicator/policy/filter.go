@@ -40,6 +40,19 @@ func (f Filter) Match(topic string) bool {
 	return !Internal(topic) && f.include.Match(topic) && !f.exclude.Match(topic)
 }
 
+// Refusal tells why Match does not match a topic; "" if it does.
+func (f Filter) Refusal(topic string) string {
+	switch {
+	case Internal(topic):
+		return "it belongs to the machinery of a cluster, of MirrorMaker 2 or of kferry"
+	case !f.include.Match(topic):
+		return "no pattern of topics matches it"
+	case f.exclude.Match(topic):
+		return "a pattern of topics_exclude matches it"
+	}
+	return ""
+}
+
 // Internal reports whether a topic belongs to the machinery of a cluster, of
 // MirrorMaker 2 or of kferry. Such topics are never copied, whatever the filter
 // says. Other names that end in "internal" are the user's.

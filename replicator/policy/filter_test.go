@@ -27,6 +27,11 @@ func TestFilter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, topic := range strings.Fields(c.match + " " + c.refuse) {
+			if f.Match(topic) != (f.Refusal(topic) == "") {
+				t.Errorf("%q without %q: match is %v, refusal is %q", c.include, c.exclude, f.Match(topic), f.Refusal(topic))
+			}
+		}
 		for _, topic := range strings.Fields(c.match) {
 			if !f.Match(topic) {
 				t.Errorf("%q without %q does not match %q", c.include, c.exclude, topic)
@@ -40,6 +45,20 @@ func TestFilter(t *testing.T) {
 	}
 	if new(Filter).Match("t") {
 		t.Error("the zero filter matches")
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	f, err := NewFilter([]string{"pizza-.*"}, []string{".*-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]string{
+		"__consumer_offsets": "machinery", "clicks": "pattern of topics matches", "pizza-test": "topics_exclude", "pizza-orders": "",
+	} {
+		if got := f.Refusal(topic); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", topic, got, want)
+		}
 	}
 }
 
