@@ -24,6 +24,7 @@ type HTTP struct {
 	Listen           string `koanf:"listen" default:"127.0.0.1:9464"` // "" or "off" = no server
 	ActionsToken     Secret `koanf:"actions_token"`                   // whoever has it may pause, resume and so on; "" = nobody
 	ActionsTokenFile string `koanf:"actions_token_file"`
+	Pprof            bool   `koanf:"pprof" default:"false"` // serve profiles of the process at /debug/pprof/
 }
 
 // Metrics says how much /metrics tells.

@@ -75,21 +75,30 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.text }
 
-// ask gets a path of the daemon at base (http://host:port) into answer. Its error is a refusal where the daemon said why.
-func ask(ctx context.Context, base, path string, query url.Values, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	at := strings.TrimSuffix(base, "/") + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+// get asks the daemon at base (http://host:port) for a path. The caller closes the body.
+func get(ctx context.Context, base, path string, query url.Values) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+path, nil)
 	if err != nil || req.URL.Host == "" {
-		return usageError{fmt.Errorf("--url %q: must be http://host:port", base)}
+		return nil, usageError{fmt.Errorf("--url %q: must be http://host:port", base)}
 	}
 	req.URL.RawQuery = query.Encode()
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return fmt.Errorf("no kferry answers: %w: is \"kferry run\" running there? http.listen of its configuration, or --url, says where it is asked", err)
+		return nil, fmt.Errorf("no kferry answers: %w: is \"kferry run\" running there? http.listen of its configuration, or --url, says where it is asked", err)
+	}
+	return resp, nil
+}
+
+// ask gets a path of the daemon at base into answer. Its error is a refusal where the daemon said why.
+func ask(ctx context.Context, base, path string, query url.Values, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	resp, err := get(ctx, base, path, query)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	at := strings.TrimSuffix(base, "/") + path
 	if resp.StatusCode != http.StatusOK {
 		var failure web.Failure
 		if err := json.NewDecoder(resp.Body).Decode(&failure); err == nil && failure.Error != "" {

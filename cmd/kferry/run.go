@@ -138,6 +138,7 @@ func listen(cfg config.HTTP, d acting, reg *prometheus.Registry, log *slog.Logge
 	}
 	srv, err := web.New(web.Options{
 		Listen: cfg.Listen, Source: shown{d.daemon}, Registry: reg, More: d.WriteLanes, Logger: log, Actor: d, Token: cfg.ActionsToken.Reveal(),
+		Pprof: cfg.Pprof,
 	})
 	if err != nil {
 		return nil, err

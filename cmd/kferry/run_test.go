@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -273,5 +274,25 @@ func TestLookup(t *testing.T) {
 		if v, ok := lookup(env, name); v != want.value || ok != want.ok {
 			t.Errorf("%s: got %q, %v", name, v, ok)
 		}
+	}
+}
+
+// Profiles are served if the configuration says so.
+func TestRunServesProfiles(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		f := newFake()
+		cancel, stderr, end := launch(t, f, strings.Replace(twoClusters, `"127.0.0.1:0" }`, fmt.Sprintf(`"127.0.0.1:0", pprof: %v }`, on), 1))
+		<-f.running
+		url := regexp.MustCompile(`(http://[0-9.:]+)/metrics`).FindStringSubmatch(stderr.String())[1]
+		resp, err := http.Get(url + "/debug/pprof/cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if on != (resp.StatusCode == 200) {
+			t.Errorf("pprof %v: %s", on, resp.Status)
+		}
+		cancel()
+		<-end
 	}
 }

@@ -57,6 +57,7 @@ type Options struct {
 	Logger   *slog.Logger          // failed scrapes, broken connections, actions
 	Actor    Actor                 // does what is asked for by POST; nil: actions are off
 	Token    string                // whoever has it may act; "": actions are off
+	Pprof    bool                  // serve profiles of the process
 }
 
 // Server listens from New on and answers from Run on.
@@ -159,6 +160,9 @@ func handler(o Options, logs promhttp.Logger) http.Handler {
 	mux.HandleFunc("GET "+TranslatePath, translate(o.Source))
 	mux.HandleFunc("GET "+TracePath, trace(o.Source))
 	mux.Handle("GET /metrics", packed(metrics(o, logs)))
+	if o.Pprof {
+		profiles(mux)
+	}
 	mux.HandleFunc("POST "+PausePath, s.action(o.Logger, "pause", s.pause))
 	mux.HandleFunc("POST "+ResumePath, s.action(o.Logger, "resume", s.resume))
 	mux.HandleFunc("POST "+RetryPath, s.action(o.Logger, "retry", s.retry))
