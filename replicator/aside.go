@@ -160,6 +160,7 @@ func (s *starter) newEpoch(ctx context.Context, p *lane.Position) error {
 
 // tally counts what was set aside of one lane for one cause since it was last said.
 type tally struct {
+	first   offsets.Source // of the records
 	records int
 	cause   error
 	said    time.Time
@@ -175,6 +176,9 @@ func (h *helm) counted(m *member, a *aside) {
 	if t == nil {
 		t = &tally{}
 		h.tallies[key] = t
+	}
+	if t.records == 0 {
+		t.first = a.first
 	}
 	t.records += len(a.letters)
 	t.cause = a.cause
@@ -194,7 +198,7 @@ func (h *helm) tell(now time.Time) {
 			delete(h.tallies, key)
 		default:
 			h.f.log.Warn("records that the target refuses were set aside", "topic", key.m.lane.Topic, "partition", key.m.lane.Partition,
-				"records", t.records, "dead_letter_topic", deadletter.Topic(h.f.cfg.Name), "reason", t.cause)
+				"source_offset", int64(t.first), "records", t.records, "dead_letter_topic", deadletter.Topic(h.f.cfg.Name), "reason", t.cause)
 			t.records, t.said = 0, now
 		}
 	}

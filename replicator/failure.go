@@ -122,7 +122,7 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 		h.pending[m] = true
 		h.f.askRefresh()
 	case kafka.Resume:
-		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "cause", cause)
+		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "source_offset", int64(l.Snapshot().Source), "err", cause)
 		h.resume(m, cause)
 	case kafka.Refuse:
 		h.f.signs.target.Add(1)
@@ -168,7 +168,8 @@ func (h *helm) refused(m *member, cause error) {
 	h.f.catalog.Reread(m.lane.Topic)
 	switch {
 	case kafka.TooLarge(cause) && it.Records > 1:
-		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition, "bytes", len(it.Bytes)/2)
+		h.f.log.Info("the target takes smaller batches than its settings say; cutting them", "topic", m.lane.Topic, "partition", m.lane.Partition,
+			"source_offset", int64(it.First), "bytes", len(it.Bytes)/2)
 		h.narrow(m, len(it.Bytes)/2)
 	case h.f.setsAside(cause):
 		h.setAside(m, it, cause)

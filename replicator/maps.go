@@ -175,7 +175,7 @@ func (h *helm) doubts() (ds []doubt) {
 // settle reads back. What cannot be read stays in doubt, which is safe:
 // translations there are floors.
 func (f *flow) settle(ctx context.Context, d doubt) {
-	log := f.log.With("topic", d.lane.Topic, "partition", d.lane.Partition, "records", d.Records)
+	log := f.log.With("topic", d.lane.Topic, "partition", d.lane.Partition, "source_offset", int64(d.Source), "records", d.Records)
 	found, err := f.findAgain(ctx, d)
 	err = errors.Join(err, d.lane.Settle(d.Doubt, found))
 	switch {

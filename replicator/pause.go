@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -74,14 +75,22 @@ func (f *flow) pausesNow() map[string]progress.Pause {
 
 // sayPauses logs what differs from before.
 func (h *helm) sayPauses(now map[string]progress.Pause) {
+	about := func(topic string) *slog.Logger {
+		if topic == "" { // the whole flow
+			return h.f.log
+		}
+		return h.f.log.With("topic", topic)
+	}
 	for topic, p := range now {
 		if h.pauses[topic] != p {
-			h.f.log.Info("paused", "topic", topic, "by", p.By, "since", p.At) // no topic: the whole flow
+			log := about(topic)
+			log.Info("paused", "by", p.By, "since", p.At)
 		}
 	}
 	for topic := range h.pauses {
 		if _, ok := now[topic]; !ok {
-			h.f.log.Info("resumed", "topic", topic)
+			log := about(topic)
+			log.Info("resumed")
 		}
 	}
 }

@@ -247,7 +247,8 @@ func (s *surveyor) date(ctx context.Context, q question, from, to offsets.Source
 			q.lane.Dated(from, rs[0].Timestamp.UnixMilli())
 			return
 		case err != nil:
-			s.f.log.Debug("cannot read how old the lag is", "topic", q.lane.Topic, "partition", q.lane.Partition, "err", kafka.Explain(s.f.source.Alias(), err))
+			s.f.log.Debug("cannot read how old the lag is", "topic", q.lane.Topic, "partition", q.lane.Partition, "source_offset", at,
+				"err", kafka.Explain(s.f.source.Alias(), err))
 			return
 		case next <= at:
 			return

@@ -66,7 +66,7 @@ func (s *starter) takeOver(ctx context.Context) (*taken, error) {
 			s.f.log.Info("offset syncs of MirrorMaker 2 cannot be read; groups that stand before the takeover would read from the start of the target topic", "err", err)
 		}
 	}
-	s.f.log.Info("taking over from MirrorMaker 2", "partitions", len(t.next), "topic", mm2Offsets(s.f.cfg))
+	s.f.log.Info("taking over from MirrorMaker 2", "partitions", len(t.next), "mm2_topic", mm2Offsets(s.f.cfg))
 	s.f.taken = t
 	return t, nil
 }
@@ -110,7 +110,7 @@ func (t *taken) readPositions(ctx context.Context, f *flow) error {
 	})
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition) && f.cfg.Takeover == takeoverIfAny:
-		f.log.Info("MirrorMaker 2 has never run here: partitions begin at start", "topic", topic)
+		f.log.Info("MirrorMaker 2 has never run here: partitions begin at start", "mm2_topic", topic)
 		return nil
 	case err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition):
 		return &awayError{fmt.Errorf("cannot read MirrorMaker 2's positions in topic %q: %w", topic, err)}

@@ -172,7 +172,7 @@ func serve(ctx context.Context, d daemon, srv *web.Server, drain time.Duration, 
 	case failed = <-webEnd: // nobody asked it to stop
 		srv = nil
 		stopWork(failed)
-		log.Error("the web server failed; stopping", "error", failed)
+		log.Error("the web server failed; stopping", "err", failed)
 	case <-ctx.Done():
 		log.Info("stopping: finishing what is under way", "cause", context.Cause(ctx), "at_most", drain.String())
 	}
