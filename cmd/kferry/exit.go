@@ -17,6 +17,7 @@ const (
 	exitConfig  = 3
 	exitConnect = 4
 	exitForced  = 5
+	exitUnwell  = 6
 )
 
 // usageError is a command line that kferry does not understand.
@@ -45,6 +46,8 @@ func exitCode(err error) int {
 		return exitUsage // cobra found no command to start
 	case errors.Is(err, errForced):
 		return exitForced
+	case errors.Is(err, errUnhealthy):
+		return exitUnwell
 	case errors.As(err, &list), errors.As(err, &invalid):
 		return exitConfig
 	case errors.As(err, &broker) && broker.Fatal:
@@ -72,6 +75,8 @@ func newExitCodesTopic() *cobra.Command {
   5  stopped by force: a second signal, or the drain took longer than
      --drain-timeout. Nothing is lost and nothing will be twice: the next start
      finds out from the target how far it was
+  6  "kferry status" got its answer, and it is that something keeps records from
+     being carried: the output says what. (If nobody answers, it is 1.)
 
 Supervisors should start kferry again after 1 and 5, and not after 2, 3 and 4.`,
 	}

@@ -31,6 +31,7 @@ func TestExitCodes(t *testing.T) {
 		{in(errors.Join(config.Errors{{Key: "flows"}}, errors.New("other"))), 3},
 		{in(&kafka.Error{Cluster: "a", Err: errors.New("wrong password"), Fatal: true}), 4},
 		{in(errForced), 5},
+		{in(errUnhealthy), 6},
 		{in(errors.Join(errForced, errors.New("other"))), 5},
 	} {
 		if got := exitCode(c.err); got != c.want {

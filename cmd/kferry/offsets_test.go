@@ -38,12 +38,19 @@ var someOffsets = []replicator.OffsetRow{
 // served runs the web server over a daemon, and returns its URL.
 func served(t *testing.T, f *fakeDaemon) string {
 	t.Helper()
+	return servedUntil(t, f, new(context.CancelFunc))
+}
+
+// servedUntil is served for a server that stops when stop is called, or the test ends.
+func servedUntil(t *testing.T, f *fakeDaemon, stop *context.CancelFunc) string {
+	t.Helper()
 	srv, err := listen(config.HTTP{Listen: "127.0.0.1:0"}, acting{daemon: f}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	end := start(ctx, srv.Run)
+	*stop = cancel
 	t.Cleanup(func() {
 		cancel()
 		if err := <-end; err != nil {

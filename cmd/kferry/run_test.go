@@ -34,6 +34,8 @@ type fakeDaemon struct {
 	// translate answers for lanes; nil: there is none.
 	translate func(replicator.Lookup) []replicator.Translation
 	trace     func(replicator.Lookup) []replicator.Trace
+	history   []replicator.Point
+	events    func(after uint64) []replicator.Event
 }
 
 func newFake() *fakeDaemon {
@@ -73,8 +75,14 @@ func (f *fakeDaemon) Trace(q replicator.Lookup) []replicator.Trace {
 }
 
 func (f *fakeDaemon) WriteLanes(io.Writer) error                { return nil }
-func (f *fakeDaemon) History(string, string) []replicator.Point { return nil }
-func (f *fakeDaemon) Events(uint64) []replicator.Event          { return nil }
+func (f *fakeDaemon) History(string, string) []replicator.Point { return f.history }
+
+func (f *fakeDaemon) Events(after uint64) []replicator.Event {
+	if f.events == nil {
+		return nil
+	}
+	return f.events(after)
+}
 
 func (f *fakeDaemon) Pause(context.Context, string, string, string) error { return nil }
 func (f *fakeDaemon) Resume(context.Context, string, string) error        { return nil }

@@ -4,6 +4,7 @@ package compose
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -183,8 +184,30 @@ func TestLagFalls(t *testing.T) {
 		return lag == 0 && carried > 60_000, fmt.Sprintf("lag %v, carried %v, most %v", lag, carried, most)
 	})
 	t.Logf("the lag was %v and fell to 0", most)
+	ask(t, binary, ferry)
 	writer.Stop()
 	ferry.Stop()
+}
+
+// ask asks the running kferry with the commands that people have for it.
+func ask(t *testing.T, binary string, ferry *ferrytest.Ferry) {
+	t.Helper()
+	url := ferry.Says(`(http://[0-9.:]+)/metrics`)
+	for args, want := range map[string]string{
+		"health": "ready",
+		"status": "healthy\n",
+		"top":    "pizza-orders",
+		"events": "created topic",
+		"lanes":  "6 lanes: 6 running",
+		"trace --topic pizza-orders --partition 0 --offset 1000":     "the target has it, at offset 1000",
+		"trace --topic pizza-orders --partition 0 --offset 99999999": "beyond_end",
+		"trace --topic __consumer_offsets --partition 0 --offset 1":  "not_carried",
+	} {
+		cmd := exec.CommandContext(t.Context(), binary, append(strings.Fields(args), "--url", url)...) //nolint:gosec // the binary that we built
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("kferry %s: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // broker starts a cluster as a service has it.
