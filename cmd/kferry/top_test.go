@@ -80,6 +80,7 @@ func watch(t *testing.T, url string, columns, rows uint16) *watched {
 	}
 	w := &watched{t: t, keys: keys, tty: tty, screen: new(syncBuffer), end: make(chan int, 1)}
 	t.Cleanup(func() {
+		keys.WriteString("q\n") // for a reader that a signal left waiting
 		keys.Close()
 		tty.Close()
 	})
