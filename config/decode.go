@@ -28,6 +28,8 @@ func (l *layers) decode(tree map[string]any, into reflect.Value, at keyPath) {
 			l.decodeNamed(branch(tree, f.key), v, p)
 		case tables:
 			l.decodeTables(branch(tree, f.key), v, p)
+		case free:
+			v.Set(reflect.ValueOf(settingsOf(branch(tree, f.key))))
 		case numbers:
 			v.Set(reflect.ValueOf(l.decodeOffsets(branch(tree, f.key), p)))
 		}
@@ -49,6 +51,30 @@ func (l *layers) decodeTables(tree map[string]any, into reflect.Value, at keyPat
 		l.decode(branch(tree, key), one, at.child(key))
 		into.Set(reflect.Append(into, one))
 	}
+}
+
+// settingsOf gives the maps of a tree their type.
+func settingsOf(tree map[string]any) Settings {
+	var value func(any) any
+	value = func(v any) any {
+		switch v := v.(type) {
+		case map[string]any:
+			return settingsOf(v)
+		case []any:
+			out := make([]any, len(v))
+			for i := range v {
+				out[i] = value(v[i])
+			}
+			return out
+		default:
+			return v
+		}
+	}
+	out := Settings{}
+	for key, v := range tree {
+		out[key] = value(v)
+	}
+	return out
 }
 
 func (l *layers) decodeOffsets(tree map[string]any, at keyPath) StartOffsets {

@@ -83,6 +83,8 @@ func (l *layers) convert(n *yaml.Node, t reflect.Type, at keyPath) (any, bool) {
 		return l.null(want, at)
 	case n.Kind == yaml.ScalarNode && want == scalar:
 		return l.text(n, at)
+	case n.Kind == yaml.MappingNode && want == free:
+		return l.freeMap(n, at), true
 	case n.Kind == yaml.MappingNode && want.keyed():
 		return l.mapping(n, t, at), true
 	case n.Kind == yaml.SequenceNode && want == list:
@@ -125,7 +127,65 @@ func (l *layers) text(n *yaml.Node, at keyPath) (any, bool) {
 		l.add(at, "", "has the YAML tag %s, tags are not supported: put the value in quotes", tag)
 		return nil, false
 	}
+	if at.String() == "aiven.token" && n.Value != "" && !strings.Contains(n.Value, "${") {
+		l.add(at, "", "is written out: a file like this one is passed around. Write token: ${AIVEN_TOKEN}, or name a file as token_file")
+		return nil, false
+	}
 	return l.expand(n.Value, at)
+}
+
+// freeMap and freeValue take what others define as it is. A text that the
+// environment has a part in becomes a Secret.
+func (l *layers) freeMap(n *yaml.Node, at keyPath) map[string]any {
+	out := map[string]any{}
+	for _, kv := range l.pairs(n, at, 0) {
+		p := at.child(kv.key)
+		l.origins[p.String()] = origin{file: l.file, line: kv.line}
+		if v, ok := l.freeValue(kv.value, p); ok {
+			out[kv.key] = v
+		}
+	}
+	return out
+}
+
+func (l *layers) freeValue(n *yaml.Node, at keyPath) (any, bool) {
+	if l.nodes++; l.nodes > maxNodes {
+		return nil, false // convert tells, at the next value
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return l.freeMap(n, at), true
+	case yaml.SequenceNode:
+		out := []any{}
+		for i, item := range n.Content {
+			if v, ok := l.freeValue(item, at.item(i)); ok {
+				out = append(out, v)
+			}
+		}
+		return out, true
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return nil, true
+	case "!!bool", "!!int", "!!float":
+		var v any
+		if err := n.Decode(&v); err != nil {
+			l.add(at, n.Value, "is not a value that YAML can hold")
+			return nil, false
+		}
+		if i, ok := v.(int); ok {
+			v = int64(i)
+		}
+		return v, true
+	}
+	v, ok := l.text(n, at)
+	if text, isText := v.(string); isText && strings.Contains(n.Value, "${") {
+		return Secret(text), ok
+	}
+	return v, ok
 }
 
 func (l *layers) texts(n *yaml.Node, t reflect.Type, at keyPath) []string {

@@ -84,6 +84,7 @@ func FuzzMM2(f *testing.F) {
 			c.SASL.Password = want.Clusters[alias].SASL.Password
 			got.Clusters[alias] = c
 		}
+		got.report, want.report = nil, nil // other lines
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v\nby\n%s", got, want, text)
 		}

@@ -44,11 +44,14 @@ func parse(path string, content []byte, o LoadOptions) (*Config, error) {
 	l.merge(ko, file)
 	l.merge(ko, l.readEnvironment(file))
 	l.merge(ko, l.readOverrides(file, o.Overrides))
-	cfg := &Config{Notes: l.notes}
+	cfg := &Config{Notes: l.notes, report: l.report}
 	l.decode(ko.Raw(), reflect.ValueOf(cfg).Elem(), nil)
 	validate(l.report, cfg, path)
 	if err := l.err(); err != nil {
 		return nil, err
+	}
+	if cfg.Aiven.given() && cfg.Aiven.Token == "" {
+		cfg.Aiven.Token = Secret(l.environ[tokenVariable])
 	}
 	return cfg, nil
 }
@@ -67,6 +70,7 @@ func (l *layers) merge(ko *koanf.Koanf, tree map[string]any) {
 		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "sasl", "password"})
 	}
 	l.replaceTwin(ko, tree, keyPath{"http", "actions_token"})
+	l.replaceTwin(ko, tree, keyPath{"aiven", "token"})
 	// confmap only copies: it has no way to fail.
 	_ = ko.Load(confmap.Provider(tree, ""), nil)
 }
@@ -109,7 +113,7 @@ func defaultsFor(tree map[string]any, t reflect.Type) map[string]any {
 				each[key] = defaultsFor(branch(branch(tree, f.key), key), f.typ.Elem())
 			}
 			out[f.key] = each
-		case list, numbers: // they start empty
+		case list, numbers, free: // they start empty
 		}
 	}
 	return out

@@ -30,9 +30,14 @@ func nodeOf(v reflect.Value) *yaml.Node {
 			n.Content = append(n.Content, textNode(f.key), nodeOf(v.Field(f.index)))
 		}
 	case named:
-		byAlias := v.Interface().(map[string]Cluster)
-		for _, alias := range sortedKeys(byAlias) {
-			n.Content = append(n.Content, textNode(alias), nodeOf(reflect.ValueOf(byAlias[alias])))
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			n.Content = append(n.Content, textNode(k.String()), nodeOf(v.MapIndex(k)))
+		}
+	case free:
+		if err := n.Encode(v.Interface()); err != nil {
+			panic(err) // it came from YAML
 		}
 	case numbers:
 		keys := v.MapKeys()

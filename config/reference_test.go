@@ -60,7 +60,7 @@ func keyPair(t *testing.T) (cert, key []byte) {
 }
 
 func TestReferenceLoads(t *testing.T) {
-	c, err := Load(fillReference(t), LoadOptions{Environ: []string{"CLOUDKARAFKA_PASSWORD=hunter2"}})
+	c, err := Load(fillReference(t), LoadOptions{Environ: []string{"CLOUDKARAFKA_PASSWORD=hunter2", "AIVEN_TOKEN=hunter3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +68,9 @@ func TestReferenceLoads(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if got := c.Clusters["aiven"].SASL.Password.Reveal(); got != "from a file" {
+		t.Errorf("got %q", got)
+	}
+	if got := c.Aiven.Token.Reveal(); got != "hunter3" {
 		t.Errorf("got %q", got)
 	}
 	if got := c.HTTP.ActionsToken.Reveal(); got != "0123456789abcdef" {

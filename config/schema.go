@@ -78,14 +78,15 @@ const (
 	named                // a map with free keys: clusters by alias
 	tables               // a list of structs: flows
 	numbers              // maps with free keys, down to numbers: start offsets by topic and partition
+	free                 // keys and values of any kind: what others define
 )
 
 // keyed tells whether YAML must hold a mapping.
-func (s shape) keyed() bool { return s == table || s == named || s == numbers }
+func (s shape) keyed() bool { return s == table || s == named || s == numbers || s == free }
 
 func (s shape) String() string {
 	switch s {
-	case table, named, numbers:
+	case table, named, numbers, free:
 		return "keys and values"
 	case list, tables:
 		return "a list"
@@ -98,6 +99,8 @@ func shapeOf(t reflect.Type) shape {
 	switch {
 	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
 		return named
+	case t == settingsType:
+		return free
 	case t.Kind() == reflect.Map:
 		return numbers
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
@@ -116,6 +119,7 @@ var (
 	secretType   = reflect.TypeFor[Secret]()
 	bytesType    = reflect.TypeFor[Bytes]()
 	startType    = reflect.TypeFor[Start]()
+	settingsType = reflect.TypeFor[Settings]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
@@ -144,7 +148,7 @@ func walk(tree map[string]any, t reflect.Type, at keyPath, visit func(leaf)) {
 			for _, key := range keys(branch(tree, f.key)) {
 				walk(branch(branch(tree, f.key), key), f.typ.Elem(), p.child(key), visit)
 			}
-		case numbers: // the file alone sets them: a variable or flag has no form for them
+		case numbers, free: // the file alone sets them: a variable or flag has no form for them
 		}
 	}
 }
@@ -161,7 +165,7 @@ func typeAt(p keyPath) (reflect.Type, bool) {
 				return nil, false
 			}
 			t = f.typ
-		case scalar:
+		case scalar, free:
 			return nil, false
 		default:
 			t = t.Elem()

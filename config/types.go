@@ -12,10 +12,12 @@ type Config struct {
 	Flows        []Flow             `koanf:"flows"`
 	HTTP         HTTP               `koanf:"http"`
 	Metrics      Metrics            `koanf:"metrics"`
+	Aiven        Aiven              `koanf:"aiven"`
 	Log          Log                `koanf:"log"`
 	InstanceID   string             `koanf:"instance_id"`                                     // of this replica, for static membership; "" = dynamic
 	MemoryBudget Bytes              `koanf:"memory_budget" default:"256MiB" limits:"16MiB.."` // fetched and not yet acked, whole process
 	Notes        []Note             `koanf:"-"`                                               // by line; of a file for MirrorMaker 2
+	report       *report            `koanf:"-"`                                               // for ErrorAt
 }
 
 // HTTP is the listener of the status page, /metrics, /healthz, /readyz and /api.
@@ -100,6 +102,8 @@ type Flow struct {
 	Heartbeats        Heartbeats    `koanf:"heartbeats"`
 	Takeover          string        `koanf:"takeover" choices:"mm2 mm2_if_any"` // whose positions lanes without progress begin at; "" = nobody's
 	MM2               MM2           `koanf:"mm2"`
+	Engine            string        `koanf:"engine" default:"kferry" choices:"kferry aiven"` // who carries it
+	Aiven             FlowAiven     `koanf:"aiven"`
 }
 
 // DefaultGroupsExclude are the groups that are not followed unless groups_exclude
@@ -131,6 +135,20 @@ type MM2 struct {
 	Connector    string `koanf:"connector" default:"MirrorSourceConnector"`
 	OffsetsTopic string `koanf:"offsets_topic"` // "" = mm2-offsets.<source>.internal
 	Group        string `koanf:"group"`         // of its workers; "" = <source>-mm2
+}
+
+// Engines of a flow.
+const (
+	EngineKferry = "kferry"
+	EngineAiven  = "aiven"
+)
+
+// FlowAiven is what only Aiven's MirrorMaker 2 knows, for flows that it carries.
+type FlowAiven struct {
+	Enabled            bool `koanf:"enabled" default:"true"`
+	ExactlyOnce        bool `koanf:"exactly_once" default:"true"`
+	OffsetLagMax       int  `koanf:"offset_lag_max" default:"100" limits:"0.."`
+	BackwardHeartbeats bool `koanf:"backward_heartbeats" default:"false"` // write them to the source
 }
 
 // StartKind tells the three ways to begin a lane that has no progress.

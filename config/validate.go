@@ -24,11 +24,12 @@ func validate(r *report, c *Config, path string) {
 	for _, alias := range sortedKeys(c.Clusters) {
 		cl := c.Clusters[alias]
 		cl.Alias = alias
-		checkCluster(r, &cl, keyPath{"clusters", alias}, filepath.Dir(path))
+		checkCluster(r, &cl, keyPath{"clusters", alias}, filepath.Dir(path), alias == c.Aiven.Cluster)
 		c.Clusters[alias] = cl
 	}
 	checkHTTP(r, &c.HTTP, keyPath{"http"}, filepath.Dir(path))
 	checkFlows(r, c)
+	checkAiven(r, c, filepath.Dir(path))
 }
 
 // leastToken is the least length of a token: what is shorter can be guessed over the
@@ -66,12 +67,13 @@ func checkListen(r *report, listen string, at keyPath) {
 	}
 }
 
-func checkCluster(r *report, c *Cluster, at keyPath, dir string) {
+// checkCluster checks one cluster; that of a service which is still to be made has no address yet.
+func checkCluster(r *report, c *Cluster, at keyPath, dir string, atAiven bool) {
 	if !nameChars.MatchString(c.Alias) || len(c.Alias) > maxAlias {
 		r.add(at, "", "is not a usable alias: allowed are a-z A-Z 0-9 . _ - and at most %d of them", maxAlias)
 	}
 	servers := at.child("bootstrap_servers")
-	if len(c.BootstrapServers) == 0 && !r.failedBelow(servers) {
+	if len(c.BootstrapServers) == 0 && !r.failedBelow(servers) && !atAiven {
 		r.require(servers, "is missing: give at least one broker as host:port")
 	}
 	for i, s := range c.BootstrapServers {
