@@ -108,7 +108,7 @@ func TestMM2Sample(t *testing.T) {
 		RefreshInterval: 600e9, ConfigExclude: []string{"follower.replication.throttled.replicas", "leader.replication.throttled.replicas", "retention.ms"},
 		Groups: []string{"pizza.*"}, GroupsExclude: []string{}, SyncGroupOffsets: true, GroupsInterval: 10e9, StartOffsets: StartOffsets{},
 		OffsetSyncs: OffsetSyncs{"source"}, Checkpoints: Checkpoints{true}, Heartbeats: Heartbeats{false, 5e9}, Takeover: "mm2_if_any",
-		MM2: MM2{Separator: "_", InternalDot: true, OffsetsTopic: "mm2-offsets", Group: "our-mm2"},
+		MM2:    MM2{Separator: "_", InternalDot: true, OffsetsTopic: "mm2-offsets", Group: "our-mm2"},
 		Engine: EngineKferry, Aiven: FlowAiven{Enabled: true, ExactlyOnce: true, OffsetLagMax: 100},
 	}
 	if !reflect.DeepEqual(f, want) {
