@@ -48,6 +48,8 @@ var levels = map[string]int{
 	"internal/faults":        2,
 	"internal/ferrytest":     2,
 	"internal/kafka/wirelog": 0,
+	"internal/aiven":         2,
+	"internal/aiven/fake":    1,
 
 	"replicator":       3,
 	"internal/migrate": 3, // and every package below it
