@@ -80,7 +80,7 @@ func (l *layers) readEnvironment(file map[string]any) map[string]any {
 				Problem: "could be " + found[0].path.String() + " or " + found[1].path.String() + ": rename one of them"})
 		case !otherVariables.MatchString(name):
 			l.errs = append(l.errs, Error{File: "environment", Key: name,
-				Problem: "is not a setting" + nearest(name, slices.Collect(maps.Keys(known))) + l.scope(name, file)})
+				Problem: "is not a setting" + Nearest(name, slices.Collect(maps.Keys(known))) + l.scope(name, file)})
 		}
 	}
 	return tree
@@ -115,7 +115,7 @@ func (l *layers) readOverrides(file map[string]any, overrides map[string]string)
 			continue
 		}
 		l.errs = append(l.errs, Error{File: "flag", Key: key,
-			Problem: "is not a known key" + nearest(key, slices.Collect(maps.Keys(known)))})
+			Problem: "is not a known key" + Nearest(key, slices.Collect(maps.Keys(known)))})
 	}
 	return tree
 }

@@ -238,7 +238,7 @@ func (m *mm2Reader) settleUnused(e *mm2Entry) {
 	case problem != "":
 		m.note(e, Ignored, problem)
 	case !known:
-		m.note(e, Unknown, "neither MirrorMaker 2 nor Connect has it"+nearest(rest, mm2Names()))
+		m.note(e, Unknown, "neither MirrorMaker 2 nor Connect has it"+Nearest(rest, mm2Names()))
 	case rest == "enabled" && place == atTop:
 		m.wrong(e, "is not available at the top, where MirrorMaker 2 takes it for every two clusters whose heartbeats are on: write SOURCE->TARGET.enabled for each flow")
 	case key.read&place == 0:

@@ -13,7 +13,7 @@ func otherKeys(key string, t reflect.Type) string {
 	for _, f := range fieldsOf(t) {
 		names = append(names, f.key)
 	}
-	if hint := nearest(key, names); hint != "" {
+	if hint := Nearest(key, names); hint != "" {
 		return strings.TrimPrefix(hint, ", ")
 	}
 	if place := placeOf(key, configType, ""); place != "" {
@@ -46,8 +46,8 @@ func placeOf(key string, t reflect.Type, at string) string {
 	return ""
 }
 
-// nearest gives ", did you mean X?" when one of the names is close.
-func nearest(given string, names []string) string {
+// Nearest gives ", did you mean X?" when one of the names is close.
+func Nearest(given string, names []string) string {
 	best, least := "", len(given)/3+1
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		if d := distance(given, name); d < least {

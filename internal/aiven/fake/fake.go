@@ -77,19 +77,24 @@ type Fault struct {
 	After   bool // carry the request out first
 }
 
+// router finds what the document says about a request; it takes long to make.
+var router = sync.OnceValue(func() routers.Router {
+	doc, err := openapi3.NewLoader().LoadFromData(document)
+	if err != nil {
+		panic(err)
+	}
+	r, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		panic(err)
+	}
+	return r
+})
+
 // New starts a fake that the test ends. What goes against the document fails the test.
 func New(t testing.TB) *Server {
 	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &Server{
-		t: t, router: router, Clock: NewClock(), Provision: 5 * time.Minute, Restart: time.Minute,
+		t: t, router: router(), Clock: NewClock(), Provision: 5 * time.Minute, Restart: time.Minute,
 		Plans: map[string]map[string][]string{
 			"kafka":             {"startup-2": {"google-europe-west1", "aws-eu-west-1"}, "business-4": {"google-europe-west1", "aws-eu-west-1"}},
 			"kafka_mirrormaker": {"startup-4": {"google-europe-west1"}, "business-8": {"google-europe-west1", "aws-eu-west-1"}},
