@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/aiven"
 )
 
 type configOptions struct{ path string }
@@ -50,7 +51,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Short: "Tell everything that is wrong with a configuration",
 		Long: `Tell everything that is wrong with a configuration, all at once, or list its
 clusters and flows. Without FILE it checks the one that -c names. The files it
-names (certificates, passwords) are read; no cluster is asked. For an
+names (certificates, passwords) are read; no cluster is asked, nor is Aiven. For an
 mm2.properties it also lists the keys that are not simply used.
 
 Exit codes: 0 valid; 2 wrong use; 3 configuration invalid.`,
@@ -74,6 +75,9 @@ func runConfigCheck(w io.Writer, files []string, o config.LoadOptions) error {
 	var failed []error
 	for _, file := range files {
 		cfg, err := config.Load(file, o)
+		if err == nil && cfg.Aiven.Project != "" {
+			_, err = aiven.WantOf(cfg)
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -94,8 +98,8 @@ func configSummary(file string, c *config.Config) string {
 		fmt.Fprintf(&b, "  cluster %s: %s, %s, %s\n", alias, strings.Join(cl.BootstrapServers, " "), security(cl), plural(cl.Connections, "connection")+" per broker")
 	}
 	for _, f := range c.Flows {
-		fmt.Fprintf(&b, "  flow %s: %s -> %s, topics %s%s, policy %s, start %s\n", f.Name, f.Source, f.Target,
-			strings.Join(f.Topics, " "), exceptFor(f.TopicsExclude), f.Policy, f.Start)
+		fmt.Fprintf(&b, "  flow %s: %s -> %s, topics %s%s, policy %s, start %s%s\n", f.Name, f.Source, f.Target,
+			strings.Join(f.Topics, " "), exceptFor(f.TopicsExclude), f.Policy, f.Start, byAiven(f))
 	}
 	for _, n := range c.Notes {
 		if n.Fate != config.Used {
@@ -110,6 +114,13 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func byAiven(f config.Flow) string {
+	if f.Engine == config.EngineAiven {
+		return ", carried by Aiven's MirrorMaker 2"
+	}
+	return ""
 }
 
 func exceptFor(patterns []string) string {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/aiven"
 	"github.com/kferry/kferry/internal/kafka"
 )
 
@@ -18,6 +19,7 @@ const (
 	exitConnect = 4
 	exitForced  = 5
 	exitUnwell  = 6
+	exitTodo    = 7
 )
 
 // usageError is a command line that kferry does not understand.
@@ -36,6 +38,7 @@ func exitCode(err error) int {
 		invalid config.Error
 		list    config.Errors
 		broker  *kafka.Error
+		refused *aiven.Error
 	)
 	switch {
 	case err == nil:
@@ -48,9 +51,11 @@ func exitCode(err error) int {
 		return exitForced
 	case errors.Is(err, errUnhealthy):
 		return exitUnwell
+	case errors.Is(err, errTodo):
+		return exitTodo
 	case errors.As(err, &list), errors.As(err, &invalid):
 		return exitConfig
-	case errors.As(err, &broker) && broker.Fatal:
+	case errors.As(err, &broker) && broker.Fatal, errors.As(err, &refused) && refused.Lasting:
 		return exitConnect
 	default:
 		return exitFailure
@@ -68,15 +73,18 @@ func newExitCodesTopic() *cobra.Command {
   1  unexpected: the message on stderr says what failed
   2  wrong use: unknown command, flag or argument; nothing was done
   3  the configuration is invalid: every problem is listed; nothing was done
-  4  a cluster refuses for a reason that does not heal by itself: wrong password,
+  4  a cluster, or Aiven, refuses for a reason that does not heal by itself: wrong password,
      unknown certificate authority, a mechanism that the broker does not offer,
-     a missing right. Starting again changes nothing; a person has to act.
+     an expired token, a missing right. Starting again changes nothing; a person has to act.
      (A broker that is down is no reason to end: kferry run waits for it.)
   5  stopped by force: a second signal, or the drain took longer than
      --drain-timeout. Nothing is lost and nothing will be twice: the next start
      finds out from the target how far it was
   6  "kferry status" got its answer, and it is that something keeps records from
-     being carried: the output says what. (If nobody answers, it is 1.)
+     being carried: the output says what. (If nobody answers, it is 1.) The same
+     for "kferry aiven status"
+  7  "kferry aiven plan", or another of those commands with --dry-run, found
+     something to do, and did nothing
 
 Supervisors should start kferry again after 1 and 5, and not after 2, 3 and 4.`,
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/internal/aiven"
 )
 
 // process is what main was given by the operating system, and what tests replace. Commands find it in their context.
@@ -18,6 +19,7 @@ type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string // NAME=value
+	clock          aiven.Clock
 	openDaemon     func(*config.Config, *slog.Logger, prometheus.Registerer) (daemon, error)
 }
 
@@ -81,6 +83,7 @@ New here?  "kferry demo" shows it at work without any cluster of yours,
 		newPauseCommand(),
 		newResumeCommand(),
 		newConfigCommand(),
+		newAivenCommand(),
 		newDatagenCommand(),
 		newDemoCommand(),
 		newVersionCommand(),

@@ -66,6 +66,9 @@ force. "kferry help exit-codes" tells more.`,
 			if err != nil {
 				return err
 			}
+			if err := ownFlows(cfg); err != nil {
+				return err
+			}
 			return o.run(cmd.Context(), processOf(cmd), cfg)
 		},
 	}
@@ -73,6 +76,23 @@ force. "kferry help exit-codes" tells more.`,
 	cmd.Flags().DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second,
 		"how long a stop may take; keep it below the supervisor's own limit (30s in Kubernetes)")
 	return cmd
+}
+
+// ownFlows leaves in cfg what kferry itself is to carry, and the clusters that this takes.
+func ownFlows(cfg *config.Config) error {
+	all := len(cfg.Flows)
+	cfg.Flows = cfg.CarriedBy(config.EngineKferry)
+	if len(cfg.Flows) == 0 {
+		return cfg.ErrorAt([]string{"flows"}, "", fmt.Sprintf("have engine aiven, all %d of them: there is nothing to carry here, \"kferry aiven status\" tells about them", all))
+	}
+	for _, f := range cfg.Flows {
+		for _, alias := range []string{f.Source, f.Target} {
+			if len(cfg.Clusters[alias].BootstrapServers) == 0 {
+				return cfg.ErrorAt([]string{"clusters", alias, "bootstrap_servers"}, "", "is missing: \"kferry aiven connect\" tells it once the service is there")
+			}
+		}
+	}
+	return nil
 }
 
 // run carries the flows of cfg until ctx ends.

@@ -102,7 +102,7 @@ var bans = []ban{
 	{[]string{"internal/web"}, []string{module}, "the web server sees an interface, not the daemon", nil},
 	{
 		[]string{"offsets", "config", "replicator", "internal/kafka", "internal/datagen", "internal/web", "internal/migrate", "cmd"},
-		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", "testing", "github.com/stretchr/testify"},
+		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", module + "/internal/aiven/fake", "testing", "github.com/stretchr/testify"},
 		"it is for tests and the bench; the product must not carry it",
 		nil,
 	},
