@@ -128,16 +128,7 @@ func checkService(r *report, s *AivenService, cloud string, at keyPath) {
 		s.Cloud = cloud
 	}
 	if s.Existing {
-		for _, f := range []struct {
-			key string
-			set bool
-		}{
-			{"plan", s.Plan != ""}, {"project_vpc_id", s.ProjectVPC != ""}, {"termination_protection", s.TerminationProtection}, {"user_config", len(s.UserConfig) > 0},
-		} {
-			if f.set {
-				r.add(at.child(f.key), "", "has no use beside existing, which leaves the service as it is: leave one of them out")
-			}
-		}
+		checkExisting(r, s, at)
 		return
 	}
 	if s.Plan == "" {
@@ -148,6 +139,20 @@ func checkService(r *report, s *AivenService, cloud string, at keyPath) {
 	}
 	if s.ProjectVPC != "" && len(s.ProjectVPC) != 36 {
 		r.add(at.child("project_vpc_id"), s.ProjectVPC, "is not the id of a VPC: it has 36 characters")
+	}
+}
+
+// checkExisting refuses what would have no effect on a service that is left as it is.
+func checkExisting(r *report, s *AivenService, at keyPath) {
+	for _, f := range []struct {
+		key string
+		set bool
+	}{
+		{"plan", s.Plan != ""}, {"project_vpc_id", s.ProjectVPC != ""}, {"termination_protection", s.TerminationProtection}, {"user_config", len(s.UserConfig) > 0},
+	} {
+		if f.set {
+			r.add(at.child(f.key), "", "has no use beside existing, which leaves the service as it is: leave one of them out")
+		}
 	}
 }
 

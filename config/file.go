@@ -83,8 +83,6 @@ func (l *layers) convert(n *yaml.Node, t reflect.Type, at keyPath) (any, bool) {
 		return l.null(want, at)
 	case n.Kind == yaml.ScalarNode && want == scalar:
 		return l.text(n, at)
-	case n.Kind == yaml.MappingNode && want == free:
-		return l.freeMap(n, at), true
 	case n.Kind == yaml.MappingNode && want.keyed():
 		return l.mapping(n, t, at), true
 	case n.Kind == yaml.SequenceNode && want == list:
@@ -218,6 +216,9 @@ func (l *layers) sequence(n *yaml.Node, t reflect.Type, at keyPath) map[string]a
 }
 
 func (l *layers) mapping(n *yaml.Node, t reflect.Type, at keyPath) map[string]any {
+	if shapeOf(t) == free {
+		return l.freeMap(n, at)
+	}
 	out := map[string]any{}
 	for _, kv := range l.pairs(n, at, 0) {
 		p := at.child(kv.key)

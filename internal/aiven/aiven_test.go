@@ -309,7 +309,7 @@ func TestBadInput(t *testing.T) {
 		want  []string
 	}{
 		"expired token":  {edits: []string{"${AIVEN_TOKEN}", "${SOURCE_PASSWORD}"}, want: []string{"Invalid token", "expired, revoked or mistyped", "AIVEN_TOKEN"}},
-		"wrong project":  {edits: []string{"project: pizza-project", "project: other"}, want: []string{"sees no project other", "check aiven.project"}},
+		"wrong project":  {edits: []string{"project: pizza-project", "project: other"}, want: []string{"sees no such project", "check aiven.project"}},
 		"plan not there": {edits: []string{"plan: startup-4", "plan: business-8, cloud: azure-westeurope"}, want: []string{"does not offer plan business-8 in cloud azure-westeurope", "aws-eu-west-1, google-europe-west1"}},
 		"unknown plan":   {edits: []string{"plan: startup-4", "plan: gigantic"}, want: []string{"does not offer plan gigantic", "business-8, startup-4"}},
 		"name taken":     {set: func(s *fake.Server) { s.Taken["pizza-mm2"] = true }, want: []string{"pizza-mm2", "choose another in the section aiven"}},

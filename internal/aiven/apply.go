@@ -154,24 +154,12 @@ func (a *Apply) await(ctx context.Context) error {
 	began := a.Client.clock.Now()
 	told, toldAt := "", time.Time{}
 	for hits := 0; hits < steady; {
-		all, line := true, []string{}
-		for _, s := range a.Want.Services {
-			out, err := a.Client.services.ServiceGet(ctx, a.Client.Project, s.Name)
-			if err != nil && !isNotFound(err) {
-				return a.Client.about(err, "service "+s.Name)
-			}
-			state := "not shown yet"
-			if err == nil {
-				state = stateOf(out)
-			}
-			if err == nil && out.State == service.ServiceStateTypePoweroff && s.Existing {
-				return fmt.Errorf("service %s is powered off: turn it on at the console; %s", s.Name, goesOn)
-			}
-			all = all && err == nil && out.State == service.ServiceStateTypeRunning
-			line = append(line, s.Name+" "+state)
+		all, text, err := a.running(ctx)
+		if err != nil {
+			return err
 		}
 		now := a.Client.clock.Now()
-		if text := strings.Join(line, ", "); text != told || now.Sub(toldAt) >= time.Minute {
+		if text != told || now.Sub(toldAt) >= time.Minute {
 			a.Tell(fmt.Sprintf("waiting %v: %s", now.Sub(began).Round(time.Second), text))
 			told, toldAt = text, now
 		}
@@ -179,7 +167,7 @@ func (a *Apply) await(ctx context.Context) error {
 			hits = 0
 		}
 		if now.After(a.until) {
-			return a.late(strings.Join(line, ", "))
+			return a.late(text)
 		}
 		if hits < steady {
 			if err := a.Client.clock.Sleep(ctx, slowPoll); err != nil {
@@ -188,6 +176,28 @@ func (a *Apply) await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// running says whether all services run, and how each is.
+func (a *Apply) running(ctx context.Context) (all bool, text string, err error) {
+	all = true
+	var line []string
+	for _, s := range a.Want.Services {
+		out, err := a.Client.services.ServiceGet(ctx, a.Client.Project, s.Name)
+		if err != nil && !isNotFound(err) {
+			return false, "", a.Client.about(err, "service "+s.Name)
+		}
+		state := "not shown yet"
+		if err == nil {
+			state = stateOf(out)
+		}
+		if err == nil && out.State == service.ServiceStateTypePoweroff && s.Existing {
+			return false, "", fmt.Errorf("service %s is powered off: turn it on at the console; %s", s.Name, goesOn)
+		}
+		all = all && err == nil && out.State == service.ServiceStateTypeRunning
+		line = append(line, s.Name+" "+state)
+	}
+	return all, strings.Join(line, ", "), nil
 }
 
 // stateOf gives RUNNING, or REBUILDING (1 of 3 nodes run).

@@ -28,10 +28,9 @@ func (e *Error) Error() string {
 	if e.About != "" {
 		b.WriteString(e.About + ": ")
 	}
-	switch {
-	case e.Status == 0:
+	if e.Status == 0 {
 		fmt.Fprintf(&b, "no answer to %s: %s", e.Operation, e.Text)
-	default:
+	} else {
 		fmt.Fprintf(&b, "%s (%s, %d)", e.Text, e.Operation, e.Status)
 	}
 	if e.Remedy != "" {
@@ -107,50 +106,63 @@ func (c *Client) about(err error, about string) error {
 	return err
 }
 
+// goesOn is said wherever a command can be run again.
 const goesOn = "what is done stays done, run it again and it goes on from there"
+
+// A remedy is what a person can do about an answer. The first that fits counts.
+type remedy struct {
+	status    int // 0 = any of 400 and above
+	operation string
+	parts     []string // one of them is in the text, in lower case; none = any text
+	text      string
+	lasting   bool
+}
+
+var remedies = []remedy{
+	{http.StatusTooManyRequests, "", nil, "too many requests from this account; wait a minute, " + goesOn, false},
+	{http.StatusUnauthorized, "", nil, "the token is expired, revoked or mistyped: make a new one at the console (User information, Tokens) and set AIVEN_TOKEN; " + goesOn, true},
+	{0, "", []string{"quota", "limit of services", "service limit", "trial", "credit"},
+		"the project may not have more: delete what is not needed, or ask Aiven to raise the limit; " + goesOn, true},
+	{http.StatusBadRequest, "", []string{"not available in cloud", "not available in the cloud", "plan "},
+		"choose another plan or cloud in the section aiven; \"kferry aiven plan\" lists what is offered", true},
+	{http.StatusForbidden, "", []string{"terminat"}, "set termination_protection: false and apply, or turn it off at the console, if it really is to go", true},
+	{http.StatusForbidden, "", nil, "the token's user has no right to do this in the project: give it the role operator or admin there", true},
+	{http.StatusConflict, "", []string{"in use", "already exists"},
+		"somebody has that name already, perhaps in a state that is not shown yet: choose another in the section aiven, or try again in some minutes", true},
+	{http.StatusNotFound, "ProjectGet", nil, "the token's user sees no such project: check aiven.project, and whether the token belongs to a member of it", true},
+	{http.StatusBadRequest, "", nil, "Aiven does not take what the section aiven asks for: correct what it names", true},
+}
 
 // remedy says what to do about an error, and whether a person must.
 func (c *Client) remedy(e *Error) (string, bool) {
-	text := strings.ToLower(e.Text)
-	has := func(parts ...string) bool {
-		for _, part := range parts {
-			if strings.Contains(text, part) {
-				return true
-			}
-		}
-		return false
-	}
 	skew := c.Skew()
 	switch {
-	case e.refusedByUs():
-		if skew == "" {
-			skew = "check the clock of this machine, and whether something between it and Aiven opens TLS"
-		}
+	case e.refusedByUs() && skew != "":
 		return skew, true
+	case e.refusedByUs():
+		return "check the clock of this machine, and whether something between it and Aiven opens TLS", true
 	case e.Status == 0 || e.Status >= 500:
 		return "the API is away or could not be reached; " + goesOn, false
-	case e.Status == http.StatusTooManyRequests:
-		return "too many requests from this account; wait a minute, " + goesOn, false
-	case e.Status == http.StatusUnauthorized:
-		remedy := "the token is expired, revoked or mistyped: make a new one at the console (User information, Tokens) and set AIVEN_TOKEN; " + goesOn
-		if skew != "" {
-			remedy += ". Besides, " + skew
+	}
+	text := strings.ToLower(e.Text)
+	for _, r := range remedies {
+		if r.status != 0 && r.status != e.Status || r.operation != "" && r.operation != e.Operation || !containsAny(text, r.parts) {
+			continue
 		}
-		return remedy, true
-	case has("quota", "limit of services", "service limit", "trial", "credit"):
-		return "the project may not have more: delete what is not needed, or ask Aiven to raise the limit; " + goesOn, true
-	case has("not available in cloud", "not available in the cloud", "plan ") && e.Status == http.StatusBadRequest:
-		return "choose another plan or cloud in the section aiven; \"kferry aiven plan\" lists what is offered", true
-	case e.Status == http.StatusForbidden && has("terminat"):
-		return "set termination_protection: false and apply, or turn it off at the console, if it really is to go", true
-	case e.Status == http.StatusForbidden:
-		return "the token's user has no right to do this in project " + c.Project + ": give it the role operator or admin there", true
-	case e.Status == http.StatusConflict && has("in use", "already exists"):
-		return "somebody has that name already, perhaps in a state that is not shown yet: choose another in the section aiven, or try again in some minutes", true
-	case e.Status == http.StatusNotFound && e.Operation == "ProjectGet":
-		return "the token's user sees no project " + c.Project + ": check aiven.project, and whether the token belongs to a member of it", true
-	case e.Status == http.StatusBadRequest:
-		return "Aiven does not take what the section aiven asks for: correct what it names", true
+		if e.Status == http.StatusUnauthorized && skew != "" {
+			return r.text + ". Besides, " + skew, true
+		}
+		return r.text, r.lasting
 	}
 	return goesOn, false
+}
+
+// containsAny is also true if there are no parts.
+func containsAny(text string, parts []string) bool {
+	for _, part := range parts {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return len(parts) == 0
 }

@@ -45,23 +45,26 @@ func (c *Client) look(ctx context.Context, w *Want, kind string) (*Have, error) 
 		if kind == endpointKind || (kind == integrationKind || kind == flowKind) && s.Type != mirrorType {
 			continue
 		}
-		out, err := c.services.ServiceGet(ctx, c.Project, s.Name)
-		if err != nil && !isNotFound(err) {
+		if err := c.lookService(ctx, s, h, kind); err != nil {
 			return nil, c.about(err, "service "+s.Name)
-		}
-		if err == nil {
-			h.services[s.Name] = out
-		}
-		if err == nil && s.Type == mirrorType && out.ServiceType == mirrorType && kind != serviceKind {
-			if err := c.lookInside(ctx, s.Name, h, kind); err != nil {
-				return nil, c.about(err, "service "+s.Name)
-			}
 		}
 	}
 	if kind == serviceKind || kind == flowKind {
 		return h, nil
 	}
 	return h, c.lookEndpoints(ctx, w, h)
+}
+
+func (c *Client) lookService(ctx context.Context, s Service, h *Have, kind string) error {
+	out, err := c.services.ServiceGet(ctx, c.Project, s.Name)
+	if err != nil {
+		return ignore(err)
+	}
+	h.services[s.Name] = out
+	if s.Type != mirrorType || out.ServiceType != mirrorType || kind == serviceKind {
+		return nil
+	}
+	return c.lookInside(ctx, s.Name, h, kind)
 }
 
 // lookInside reads the integrations and flows of a MirrorMaker 2 service.

@@ -1,6 +1,7 @@
 package aiven
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -79,64 +80,78 @@ type fault struct {
 
 // check finds what is wrong with a value; at is its path.
 func (s *schema) check(v any, at []string) []fault {
-	if s == nil {
-		return nil
-	}
-	secret := false
-	if hidden, ok := v.(config.Secret); ok {
-		v, secret = hidden.Reveal(), true
-	}
-	one := func(problem string, args ...any) []fault {
-		f := fault{path: slices.Clone(at), problem: fmt.Sprintf(problem, args...)}
-		if text, ok := v.(string); ok && !secret && !s.Secure {
-			f.value = text
-		} else if !ok {
-			f.value = short(v)
-		}
-		return []fault{f}
-	}
-	if text, ok := v.(string); ok && s.Secure && !secret && text != "" {
-		return []fault{{slices.Clone(at), "", "is a secret and is written out: write ${NAME} and set the variable NAME"}}
-	}
-	if len(s.OneOf) > 0 && len(s.Properties) == 0 {
+	if s == nil || len(s.OneOf) > 0 && len(s.Properties) == 0 {
 		return nil // forms that kferry has no use for; Aiven checks them itself
 	}
-	if kind := kindOf(v); len(s.Type) > 0 && !slices.Contains(s.Type, kind) && (kind != "integer" || !slices.Contains(s.Type, "number")) {
-		return one("is %s, it must be %s", words[kind], s.kinds())
+	hidden, secret := v.(config.Secret)
+	if secret {
+		v = hidden.Reveal()
 	}
-	switch v := v.(type) {
-	case map[string]any:
-		return s.checkKeys(v, at)
-	case []any:
-		return s.checkItems(v, at, one)
-	case string:
-		if n := utf8.RuneCountInString(v); n < s.MinLength || s.MaxLength > 0 && n > s.MaxLength {
-			return one("has %d characters, it may have %d to %d", n, s.MinLength, s.MaxLength)
-		}
-		if s.Pattern != "" {
-			if re, err := regexp.Compile(s.Pattern); err == nil && !re.MatchString(v) {
-				return one("does not have the form that Aiven wants: %s", cmpOr(s.UserError, s.Pattern))
-			}
-		}
-	case int64, float64:
-		n, _ := strconv.ParseFloat(fmt.Sprint(v), 64)
-		if least, err := strconv.ParseFloat(s.Minimum, 64); err == nil && n < least {
-			return one("is too small: at least %s", s.Minimum)
-		}
-		if most, err := strconv.ParseFloat(s.Maximum, 64); err == nil && n > most {
-			return one("is too large: at most %s", s.Maximum)
-		}
+	var problem string
+	switch kind := kindOf(v); {
+	case kind == "string" && s.Secure && !secret && v != "":
+		problem = "is a secret and is written out: write ${NAME} and set the variable NAME"
+	case !s.takes(kind):
+		problem = fmt.Sprintf("is %s, it must be %s", words[kind], s.kinds())
+	case kind == "object":
+		return s.checkKeys(v.(map[string]any), at)
+	case kind == "array":
+		return s.checkItems(v.([]any), at)
+	case kind == "string":
+		problem = s.checkText(v.(string))
+	case kind == "integer" || kind == "number":
+		problem = s.checkNumber(v)
 	}
-	if len(s.Enum) > 0 && v != nil {
-		var names []string
-		for _, a := range s.Enum {
-			names = append(names, fmt.Sprint(a.Value))
-		}
-		if !slices.Contains(names, fmt.Sprint(v)) {
-			return one("is not allowed: it must be one of %s", strings.Join(names, ", "))
-		}
+	if problem == "" && v != nil {
+		problem = s.checkEnum(v)
 	}
-	return nil
+	if problem == "" {
+		return nil
+	}
+	f := fault{path: slices.Clone(at), problem: problem}
+	if text, isText := v.(string); !isText {
+		f.value = short(v)
+	} else if !secret && !s.Secure {
+		f.value = text
+	}
+	return []fault{f}
+}
+
+// takes says whether a value may be of a kind.
+func (s *schema) takes(kind string) bool {
+	return len(s.Type) == 0 || slices.Contains(s.Type, kind) || kind == "integer" && slices.Contains(s.Type, "number")
+}
+
+func (s *schema) checkText(v string) string {
+	if n := utf8.RuneCountInString(v); n < s.MinLength || s.MaxLength > 0 && n > s.MaxLength {
+		return fmt.Sprintf("has %d characters, it may have %d to %d", n, s.MinLength, s.MaxLength)
+	}
+	if re, err := regexp.Compile(s.Pattern); err == nil && !re.MatchString(v) { // what only other engines know is not checked
+		return "does not have the form that Aiven wants: " + cmp.Or(s.UserError, s.Pattern)
+	}
+	return ""
+}
+
+func (s *schema) checkNumber(v any) string {
+	n, _ := strconv.ParseFloat(fmt.Sprint(v), 64)
+	if least, err := strconv.ParseFloat(s.Minimum, 64); err == nil && n < least {
+		return "is too small: at least " + s.Minimum
+	}
+	if most, err := strconv.ParseFloat(s.Maximum, 64); err == nil && n > most {
+		return "is too large: at most " + s.Maximum
+	}
+	return ""
+}
+
+func (s *schema) checkEnum(v any) string {
+	var names []string
+	for _, a := range s.Enum {
+		names = append(names, fmt.Sprint(a.Value))
+	}
+	if len(names) > 0 && !slices.Contains(names, fmt.Sprint(v)) {
+		return "is not allowed: it must be one of " + strings.Join(names, ", ")
+	}
+	return ""
 }
 
 func (s *schema) checkKeys(v map[string]any, at []string) (faults []fault) {
@@ -164,9 +179,9 @@ func (s *schema) checkKeys(v map[string]any, at []string) (faults []fault) {
 	return faults
 }
 
-func (s *schema) checkItems(v []any, at []string, one func(string, ...any) []fault) (faults []fault) {
+func (s *schema) checkItems(v []any, at []string) (faults []fault) {
 	if s.MaxItems > 0 && len(v) > s.MaxItems {
-		return one("has %d items, at most %d are allowed", len(v), s.MaxItems)
+		return []fault{{slices.Clone(at), "", fmt.Sprintf("has %d items, at most %d are allowed", len(v), s.MaxItems)}}
 	}
 	for i, item := range v {
 		below := slices.Clone(at)
@@ -207,13 +222,6 @@ func kindOf(v any) string {
 	default:
 		return "object"
 	}
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // at is the schema of what is at a path; nil if it has none.

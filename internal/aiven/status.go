@@ -134,10 +134,8 @@ var meanings = []struct {
 func meaning(alias, text string) string {
 	text = strings.ToLower(text)
 	for _, m := range meanings {
-		for _, part := range m.parts {
-			if strings.Contains(text, part) {
-				return fmt.Sprintf(m.means, alias)
-			}
+		if containsAny(text, m.parts) {
+			return fmt.Sprintf(m.means, alias)
 		}
 	}
 	return "the service cannot use it; its log in the console tells more"

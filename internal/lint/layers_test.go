@@ -97,6 +97,12 @@ var bans = []ban{
 		"offsets is a library that the replicator uses, never the other way round",
 		nil,
 	},
+	{
+		[]string{"internal/aiven"},
+		[]string{module + "/internal/aiven/fake", "github.com/getkin/kin-openapi", "testing", "github.com/twmb/franz-go", "log"},
+		"the fake is for tests; and what goes on is told to whoever called",
+		[]string{"internal/aiven/fake"},
+	},
 	{[]string{"replicator/fetch"}, []string{module + "/replicator/produce"}, "only package replicator joins the two", nil},
 	{[]string{"replicator/produce"}, []string{module + "/replicator/fetch"}, "only package replicator joins the two", nil},
 	{[]string{"internal/web"}, []string{module}, "the web server sees an interface, not the daemon", nil},

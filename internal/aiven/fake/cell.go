@@ -40,9 +40,6 @@ type version[T any] struct {
 
 func (c *cell[T]) set(at time.Time, v *T) { c.versions = append(c.versions, version[T]{at, v}) }
 
-// last is the newest value, which writes see.
-func (c *cell[T]) last() *T { return c.at(time.Time{}) }
-
 // at is the value that was there at a time; the newest for the zero time.
 func (c *cell[T]) at(t time.Time) *T {
 	for i := len(c.versions) - 1; i >= 0; i-- {

@@ -86,7 +86,7 @@ func (s *Server) routes() map[string]handler {
 	}
 }
 
-// Services, Endpoints, Integrations and Flows are what is there now.
+// Services are those that are there now.
 func (s *Server) Services() []Service { return values(s, &s.services) }
 
 // Endpoints are those that are there now.
