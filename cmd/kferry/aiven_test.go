@@ -170,3 +170,14 @@ func TestAivenUsage(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }
+
+func TestAivenExport(t *testing.T) {
+	a := atAiven(t)
+	a.want(0, "aiven export", `resource "aiven_kafka" "target_kafka"`)
+	a.want(0, "aiven export --format avn", "avn service create")
+	a.want(2, "aiven export --format xml", "it must be terraform or avn")
+	if len(a.fake.Requests()) != 0 {
+		t.Error("Aiven was asked")
+	}
+	noSecrets(t, a)
+}
