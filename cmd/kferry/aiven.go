@@ -41,7 +41,7 @@ The token is that of aiven.token, aiven.token_file or the variable AIVEN_TOKEN.
 Nothing is kept on this machine: each command asks Aiven what there is. So any of
 them may be interrupted anywhere, and run again.`,
 	}
-	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand())
+	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand())
 	return cmd
 }
 

@@ -181,3 +181,47 @@ func TestAivenExport(t *testing.T) {
 	}
 	noSecrets(t, a)
 }
+
+// Addresses and certificates come from Aiven, and the file loads with them.
+func TestAivenConnect(t *testing.T) {
+	a := atAiven(t, "engine: aiven", "# kept\n    engine: kferry, groups: [\".*\"]", "plan: business-4 }", "plan: business-4, user_config: { kafka_authentication_methods: { sasl: true } } }")
+	a.want(1, "aiven connect", "service target-kafka")
+	a.want(3, "run", "clusters.new.bootstrap_servers: is missing")
+	a.want(0, "aiven apply")
+	a.fake.Lag = 4e9
+	a.want(0, "aiven connect", "user kferry: create", "User:kferry may Write Topic pizza-", "target-kafka-pizza-project.example:12702", "password_file: new-password.txt", "ca_file: new-ca.pem")
+	_, natives := a.fake.ACLs("target-kafka")
+	if len(natives) < 15 {
+		t.Errorf("rights: %v", natives)
+	}
+	_ = a.fake.Clock.Sleep(t.Context(), 1e10)
+	a.want(0, "aiven connect --write", "cluster new is filled in")
+	if _, again := a.fake.ACLs("target-kafka"); len(again) != len(natives) {
+		t.Errorf("%d rights became %d", len(natives), len(again))
+	}
+	a.want(0, "config check", "cluster new: target-kafka-pizza-project.example:12702, TLS, SCRAM-SHA-512")
+	content, err := os.ReadFile(a.file())
+	if err != nil || !bytes.Contains(content, []byte("# kept")) {
+		t.Errorf("%v\n%s", err, content)
+	}
+	info, err := os.Stat(filepath.Join(a.dir, "new-password.txt"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	if err := os.Remove(filepath.Join(a.dir, "new-password.txt")); err != nil { // the one place where it must be
+		t.Fatal(err)
+	}
+	noSecrets(t, a)
+}
+
+// Without SASL the user has a certificate.
+func TestAivenConnectByCertificate(t *testing.T) {
+	a := atAiven(t, "engine: aiven", "engine: kferry")
+	a.want(0, "aiven apply")
+	a.want(0, "aiven connect --write --user carrier", "User:carrier may Write", "cluster new is filled in")
+	a.want(0, "config check", "cluster new: target-kafka-pizza-project.example:12691")
+	if err := os.Remove(filepath.Join(a.dir, "new-key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	noSecrets(t, a)
+}

@@ -1,29 +1,51 @@
 package fake
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"maps"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-const certificate = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUFAKE\n-----END CERTIFICATE-----\n"
+// identity is a certificate with its key, both in PEM: that of the authority and of every user.
+var identity = sync.OnceValues(func() (certificate, key string) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	if err != nil {
+		panic(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+})
 
 func (s *Server) getCA(*http.Request, object) (any, *failure) {
+	certificate, _ := identity()
 	return object{"certificate": certificate}, nil
 }
 
-// UserPassword is the one that every user of a service gets; UserKey its private key.
-const (
-	UserPassword = "hunter2-generated"
-	UserKey      = "-----BEGIN PRIVATE KEY-----\nhunter2generatedhunter2generated\n-----END PRIVATE KEY-----\n"
-)
+// UserPassword is the one that every user of a service gets.
+const UserPassword = "hunter2-generated"
 
 func (u *user) show(secrets bool) object {
+	certificate, key := identity()
 	out := object{"username": u.name, "type": "normal", "password": hidden, "access_cert": certificate, "access_key": nil}
 	if secrets {
-		out["password"], out["access_key"] = u.password, UserKey
+		out["password"], out["access_key"] = u.password, key
 	}
 	return out
 }
