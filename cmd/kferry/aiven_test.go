@@ -225,3 +225,25 @@ func TestAivenConnectByCertificate(t *testing.T) {
 	}
 	noSecrets(t, a)
 }
+
+// The example of the page is a valid one, and can be applied.
+func TestAivenPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/aiven.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, ok := strings.Cut(text, "```")
+	if !ok {
+		t.Fatal("the page has no example")
+	}
+	a := atAiven(t)
+	a.environ = append(a.environ, "CLOUDKARAFKA_PASSWORD=hunter2-source")
+	text = strings.Replace(text, "project: pizza-project", "project: pizza-project\n  api: "+a.fake.URL, 1)
+	if err := os.WriteFile(a.file(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.want(0, "config check", "carried by Aiven's MirrorMaker 2")
+	a.want(0, "aiven apply", "done: 6 steps")
+	a.want(0, "aiven connect", "User:kferry may Read Topic pizza-")
+}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator"
 )
@@ -43,7 +42,7 @@ Exit codes: 0 exported; 1 refused, with the reason, or unexpected; 2 wrong use;
   kferry offsets export-mm2 -c kferry.yaml --flow old-new`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(o.config, loadOptions(cmd))
+			cfg, err := loadOwn(cmd, o.config)
 			if err != nil {
 				return err
 			}

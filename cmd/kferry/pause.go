@@ -66,7 +66,7 @@ func pauseCommand(do func(pauseOptions, context.Context, io.Writer, *progress.St
 	var o pauseOptions
 	cmd.Args = noArguments
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Load(o.config, loadOptions(cmd))
+		cfg, err := loadOwn(cmd, o.config)
 		if err != nil {
 			return err
 		}

@@ -62,11 +62,8 @@ force. "kferry help exit-codes" tells more.`,
   kferry run mm2.properties`,
 		Args: configArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Load(configFile(args, o.config), loadOptions(cmd))
+			cfg, err := loadOwn(cmd, configFile(args, o.config))
 			if err != nil {
-				return err
-			}
-			if err := ownFlows(cfg); err != nil {
 				return err
 			}
 			return o.run(cmd.Context(), processOf(cmd), cfg)
@@ -78,21 +75,25 @@ force. "kferry help exit-codes" tells more.`,
 	return cmd
 }
 
-// ownFlows leaves in cfg what kferry itself is to carry, and the clusters that this takes.
-func ownFlows(cfg *config.Config) error {
+// loadOwn reads a configuration and leaves in it the flows that kferry itself is to carry. Their clusters have addresses.
+func loadOwn(cmd *cobra.Command, path string) (*config.Config, error) {
+	cfg, err := config.Load(path, loadOptions(cmd))
+	if err != nil {
+		return nil, err
+	}
 	all := len(cfg.Flows)
 	cfg.Flows = cfg.CarriedBy(config.EngineKferry)
 	if len(cfg.Flows) == 0 {
-		return cfg.ErrorAt([]string{"flows"}, "", fmt.Sprintf("have engine aiven, all %d of them: there is nothing to carry here, \"kferry aiven status\" tells about them", all))
+		return nil, cfg.ErrorAt([]string{"flows"}, "", fmt.Sprintf("have engine aiven, all %d of them: there is nothing to carry here, \"kferry aiven status\" tells about them", all))
 	}
 	for _, f := range cfg.Flows {
 		for _, alias := range []string{f.Source, f.Target} {
 			if len(cfg.Clusters[alias].BootstrapServers) == 0 {
-				return cfg.ErrorAt([]string{"clusters", alias, "bootstrap_servers"}, "", "is missing: \"kferry aiven connect\" tells it once the service is there")
+				return nil, cfg.ErrorAt([]string{"clusters", alias, "bootstrap_servers"}, "", "is missing: \"kferry aiven connect\" tells it once the service is there")
 			}
 		}
 	}
-	return nil
+	return cfg, nil
 }
 
 // run carries the flows of cfg until ctx ends.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/web"
 	"github.com/kferry/kferry/replicator"
@@ -169,7 +168,7 @@ func (o offsetsTranslateOptions) groupBack(ctx context.Context, w io.Writer) err
 
 // runStored answers from what is stored on the targets.
 func (o offsetsTranslateOptions) runStored(cmd *cobra.Command) error {
-	cfg, err := config.Load(o.config, loadOptions(cmd))
+	cfg, err := loadOwn(cmd, o.config)
 	if err != nil {
 		return err
 	}

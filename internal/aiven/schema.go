@@ -87,23 +87,20 @@ func (s *schema) check(v any, at []string) []fault {
 	if secret {
 		v = hidden.Reveal()
 	}
-	var problem string
-	switch kind := kindOf(v); {
-	case kind == "string" && s.Secure && !secret && v != "":
-		problem = "is a secret and is written out: write ${NAME} and set the variable NAME"
-	case !s.takes(kind):
-		problem = fmt.Sprintf("is %s, it must be %s", words[kind], s.kinds())
-	case kind == "object":
-		return s.checkKeys(v.(map[string]any), at)
-	case kind == "array":
-		return s.checkItems(v.([]any), at)
-	case kind == "string":
-		problem = s.checkText(v.(string))
-	case kind == "integer" || kind == "number":
-		problem = s.checkNumber(v)
-	}
-	if problem == "" && v != nil {
-		problem = s.checkEnum(v)
+	problem := s.checkKind(v)
+	switch v := v.(type) {
+	case map[string]any:
+		if problem == "" {
+			return s.checkKeys(v, at)
+		}
+	case []any:
+		if problem == "" {
+			return s.checkItems(v, at)
+		}
+	case string:
+		if s.Secure && !secret && v != "" {
+			problem = "is a secret and is written out: write ${NAME} and set the variable NAME"
+		}
 	}
 	if problem == "" {
 		return nil
@@ -115,6 +112,24 @@ func (s *schema) check(v any, at []string) []fault {
 		f.value = text
 	}
 	return []fault{f}
+}
+
+// checkKind gives what is wrong with a value by itself; "" = nothing.
+func (s *schema) checkKind(v any) (problem string) {
+	kind := kindOf(v)
+	if !s.takes(kind) {
+		return fmt.Sprintf("is %s, it must be %s", words[kind], s.kinds())
+	}
+	switch kind {
+	case "string":
+		problem = s.checkText(v.(string))
+	case "integer", "number":
+		problem = s.checkNumber(v)
+	}
+	if problem == "" && v != nil {
+		problem = s.checkEnum(v)
+	}
+	return problem
 }
 
 // takes says whether a value may be of a kind.

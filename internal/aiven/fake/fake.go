@@ -46,7 +46,8 @@ type Server struct {
 	Quota     int                                // how many services there may be; 0 = any number
 	Intercept func(n int, r *http.Request) Fault // for the nth request, from 1; nil = none fails
 	Reachable func(config map[string]any) error  // whether a cluster of this endpoint config can be reached
-	OnFlow    func(Flow)                         // called when a flow was made, changed or deleted
+	OnFlow    func(Flow)                         // called after a flow was made, changed or deleted, before the answer
+	Progress  func(Flow) float64                 // replication_progress of a flow, 0 to 1
 
 	t        testing.TB
 	router   routers.Router
@@ -54,6 +55,7 @@ type Server struct {
 	count    int
 	requests []string
 	ids      int
+	changed  []Flow // for OnFlow
 
 	services     shelf[Service]
 	endpoints    shelf[Endpoint]
@@ -102,6 +104,7 @@ func New(t testing.TB) *Server {
 		Taken:     map[string]bool{},
 		Reachable: func(map[string]any) error { return nil },
 		OnFlow:    func(Flow) {},
+		Progress:  func(Flow) float64 { return 0.5 },
 	}
 	mux := http.NewServeMux()
 	for pattern, h := range s.routes() {
@@ -206,7 +209,12 @@ func (s *Server) answer(h handler, r *http.Request, body []byte) (int, []byte) {
 	if failure == nil {
 		out, failure = h(r, content)
 	}
+	changed := s.changed
+	s.changed = nil
 	s.mu.Unlock()
+	for _, f := range changed {
+		s.OnFlow(f)
+	}
 	if failure != nil {
 		return failure.status, encode(failed(failure.status, failure.code, failure.message))
 	}

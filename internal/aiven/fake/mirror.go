@@ -170,11 +170,11 @@ func (s *Server) createFlow(r *http.Request, in object) (any, *failure) {
 	// An alias that no integration has is taken all the same, as the real one does.
 	s.flows.set(key, s.Clock.Now(), f)
 	s.restart(v.Name)
-	s.OnFlow(*f)
+	s.changed = append(s.changed, *f)
 	return object{"message": "Completed"}, nil
 }
 
-func (f *Flow) show() object {
+func (s *Server) showFlow(f *Flow) object {
 	out := merge(nil, f.Fields)
 	for _, spelling := range spellings {
 		if excluded, ok := out[spelling]; ok {
@@ -182,7 +182,7 @@ func (f *Flow) show() object {
 			out["topics.blacklist"] = excluded
 		}
 	}
-	out["replication_progress"] = 0.5
+	out["replication_progress"] = s.Progress(*f)
 	return out
 }
 
@@ -194,7 +194,7 @@ func (s *Server) listFlows(r *http.Request, _ object) (any, *failure) {
 	out := []any{}
 	for _, f := range s.flows.all(s.seen()) {
 		if f.Service == v.Name {
-			out = append(out, f.show())
+			out = append(out, s.showFlow(f))
 		}
 	}
 	return object{"replication_flows": out}, nil
@@ -228,8 +228,8 @@ func (s *Server) updateFlow(r *http.Request, in object) (any, *failure) {
 	}
 	s.flows.set(v.Service+"/"+v.Source+"/"+v.Target, s.Clock.Now(), &v)
 	s.restart(v.Service)
-	s.OnFlow(v)
-	return object{"replication_flow": v.show()}, nil
+	s.changed = append(s.changed, v)
+	return object{"replication_flow": s.showFlow(&v)}, nil
 }
 
 func (s *Server) deleteFlow(r *http.Request, _ object) (any, *failure) {
@@ -245,5 +245,5 @@ func (s *Server) drop(f *Flow) {
 	v := *f
 	v.Deleted = true
 	s.flows.set(f.Service+"/"+f.Source+"/"+f.Target, s.Clock.Now(), nil)
-	s.OnFlow(v)
+	s.changed = append(s.changed, v)
 }
