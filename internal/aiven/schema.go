@@ -88,30 +88,32 @@ func (s *schema) check(v any, at []string) []fault {
 		v = hidden.Reveal()
 	}
 	problem := s.checkKind(v)
-	switch v := v.(type) {
-	case map[string]any:
-		if problem == "" {
-			return s.checkKeys(v, at)
-		}
-	case []any:
-		if problem == "" {
-			return s.checkItems(v, at)
-		}
-	case string:
-		if s.Secure && !secret && v != "" {
-			problem = "is a secret and is written out: write ${NAME} and set the variable NAME"
-		}
+	if m, ok := v.(map[string]any); ok && problem == "" {
+		return s.checkKeys(m, at)
+	}
+	if l, ok := v.([]any); ok && problem == "" {
+		return s.checkItems(l, at)
+	}
+	if s.Secure && !secret && v != "" {
+		problem = "is a secret and is written out: write ${NAME} and set the variable NAME"
 	}
 	if problem == "" {
 		return nil
 	}
-	f := fault{path: slices.Clone(at), problem: problem}
-	if text, isText := v.(string); !isText {
-		f.value = short(v)
-	} else if !secret && !s.Secure {
-		f.value = text
+	return []fault{{slices.Clone(at), shown(v, secret || s.Secure), problem}}
+}
+
+// shown is a value for a message; "" if it must not be shown.
+func shown(v any, secret bool) string {
+	text, isText := v.(string)
+	switch {
+	case secret && isText:
+		return ""
+	case isText:
+		return text
+	default:
+		return short(v)
 	}
-	return []fault{f}
 }
 
 // checkKind gives what is wrong with a value by itself; "" = nothing.
