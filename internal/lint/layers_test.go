@@ -53,6 +53,8 @@ var levels = map[string]int{
 	"internal/migrate": 3, // and every package below it
 	"internal/web":     3,
 
+	"deploy/grafana": 0,
+
 	"bench": 4, // and every package below it
 
 	"cmd/kferry": 5,
@@ -100,7 +102,7 @@ var bans = []ban{
 	{[]string{"internal/web"}, []string{module}, "the web server sees an interface, not the daemon", nil},
 	{
 		[]string{"offsets", "config", "replicator", "internal/kafka", "internal/datagen", "internal/web", "internal/migrate", "cmd"},
-		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", "testing", "github.com/stretchr/testify"},
+		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", module + "/deploy", "testing", "github.com/stretchr/testify"},
 		"it is for tests and the bench; the product must not carry it",
 		nil,
 	},
@@ -318,6 +320,7 @@ func TestRulesBite(t *testing.T) {
 		{"internal/kafka", module + "/cmd/kferry", true},
 		{"internal/migrate/verify", module + "/cmd/kferry", true},
 		{"cmd/kferry", module + "/internal/kafkatest", true},
+		{"cmd/kferry", module + "/deploy/grafana", true},
 		{"replicator/fetch", module + "/replicator/lane", false},
 		{"replicator", module + "/replicator/produce", false},
 		{"offsets/mm2", module + "/offsets", false},
