@@ -234,22 +234,23 @@ func cutover() *dashboard.DashboardBuilder {
 
 func daemon() *dashboard.DashboardBuilder {
 	const which = `{instance=~"$instance"}`
-	ofKferry := func(metric string) string { return metric + which + " and on (instance) kferry_build_info" }
+	const only = " and on (instance) kferry_build_info" // other programs have the same metrics of Go and the process
+	ofKferry := func(metric string) string { return metric + which + only }
 	b := board("kferry-daemon", "kferry / Daemon", "The processes: what they use, how they share the work, what the clusters say to them.", instances())
 	for _, p := range []panel{
 		number("Replicas", "Processes that answer Prometheus.", units.Short, good, "none", ask{expr: "count(kferry_build_info" + which + ")"}),
 		number("Running for", "Since the youngest process started.", units.Seconds, plain, "none", ask{expr: "time() - max(" + ofKferry("process_start_time_seconds") + ")"}),
-		number("Memory budget used", "Record bytes fetched and not yet acknowledged, by the fullest process. At 100 % reading waits for the targets.", units.PercentUnit,
-			[]level{{0, "green"}, {0.8, "orange"}, {0.9, "red"}}, "none", ask{expr: "max(kferry_memory_budget_used_bytes" + which + " / kferry_memory_budget_bytes)"}),
+		number("Memory budget used", "Record bytes fetched and not yet acknowledged, by the fullest process. Lanes hold three quarters at most; then reading waits for the targets.", units.PercentUnit,
+			[]level{{0, "green"}, {0.7, "orange"}}, "none", ask{expr: "max(kferry_memory_budget_used_bytes" + which + " / kferry_memory_budget_bytes)"}),
 		number("Rejections", "Clusters and causes that a person must mend: password, certificate, authorization.", units.Short, badFrom(1), "none",
 			ask{expr: "sum(max by (cluster, cause) (kferry_cluster_rejected" + which + "))"}),
-		number("Processor", "Cores that all processes use.", units.Short, plain, "none", ask{expr: "sum(" + ofKferry("rate(process_cpu_seconds_total"+which+"[$__rate_interval])") + ")"}),
+		number("Processor", "Cores that all processes use.", units.Short, plain, "none", ask{expr: "sum(" + "rate(process_cpu_seconds_total" + which + "[$__rate_interval])" + only + ")"}),
 		number("Memory", "Resident memory of all processes.", units.BytesIEC, plain, "none", ask{expr: "sum(" + ofKferry("process_resident_memory_bytes") + ")"}),
 	} {
 		b.WithPanel(p)
 	}
 	section(b, "What they use",
-		graph("Processor", "Cores by process.", units.Short, third, ask{ofKferry("rate(process_cpu_seconds_total" + which + "[$__rate_interval])"), "{{instance}}"}),
+		graph("Processor", "Cores by process.", units.Short, third, ask{"rate(process_cpu_seconds_total" + which + "[$__rate_interval])" + only, "{{instance}}"}),
 		graph("Memory", "Resident memory, and the heap of the Go runtime.", units.BytesIEC, third, ask{ofKferry("process_resident_memory_bytes"), "{{instance}} resident"},
 			ask{ofKferry("go_memstats_heap_inuse_bytes"), "{{instance}} heap"}),
 		graph("Memory budget", "Record bytes fetched and not yet acknowledged, and how many may be.", units.BytesIEC, third, ask{"kferry_memory_budget_used_bytes" + which, "{{instance}} used"},

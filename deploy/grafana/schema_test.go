@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kferry/kferry/internal/ferrytest"
 )
 
 // TestSchema has TypeScript hold the dashboards, as literals, against Grafana's own types. So a key that Grafana does not know, or
@@ -48,6 +50,14 @@ func TestSchema(t *testing.T) {
 		} else if _, ok := compiles(t, dir, literal(t, bad)); ok {
 			t.Errorf("Grafana's types take %s", wrong)
 		}
+	}
+}
+
+// TestLockNamesNoHost: npm takes packages from where its user says, and the lock file has their checksums alone.
+func TestLockNamesNoHost(t *testing.T) {
+	lock, err := os.ReadFile("testdata/schema/package-lock.json")
+	if err != nil || strings.Contains(string(lock), "://") || !strings.Contains(string(lock), `"integrity"`) {
+		t.Errorf("package-lock.json: %v\n%s", err, lock)
 	}
 }
 
@@ -105,17 +115,8 @@ func compiles(t *testing.T, dir, program string) (string, bool) {
 // schema is a folder with Grafana's types and a compiler. npm brings them the first time; what is kept has the name of its versions.
 func schema(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("skipped: -short leaves out what npm must bring")
-	}
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("KFERRY_TEST_REQUIRE_TOOLS") != "" {
-				t.Fatalf("KFERRY_TEST_REQUIRE_TOOLS is set, but %v", err)
-			}
-			t.Skipf("skipped: %v", err)
-		}
-	}
+	ferrytest.Monitoring(t, "node")
+	ferrytest.Monitoring(t, "npm")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
