@@ -12,7 +12,7 @@ const envPrefix = "KFERRY_"
 
 // otherVariables are not settings: those other parts of kferry read, and those
 // Kubernetes sets in every pod beside a service whose name begins with kferry.
-var otherVariables = regexp.MustCompile(`^KFERRY_(REQUIRE_KAFKA|REQUIRE_BROWSER|KAFKA_CACHE|TEST_.*|` +
+var otherVariables = regexp.MustCompile(`^KFERRY_(REQUIRE_KAFKA|REQUIRE_BROWSER|REQUIRE_MONITORING|KAFKA_CACHE|TEST_.*|` +
 	`(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
 
 func environment(environ []string) map[string]string {

@@ -50,11 +50,23 @@ type ClusterStatus struct {
 func (d *Daemon) Clusters() []ClusterStatus {
 	var out []ClusterStatus
 	for _, h := range d.healths {
-		h.mu.Lock()
-		out = append(out, ClusterStatus{h.alias(), h.up(), h.since, h.err})
-		h.mu.Unlock()
+		out = append(out, h.status(time.Now()))
 	}
 	return out
+}
+
+// status is how the cluster is at this moment, which the next note may not have heard of yet.
+func (h *health) status(now time.Time) ClusterStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := ClusterStatus{h.alias(), h.up(), h.since, h.err}
+	if s.Up != h.was && !h.since.IsZero() {
+		s.Since = now
+	}
+	if s.Up {
+		s.Err = nil
+	}
+	return s
 }
 
 // watch asks the cluster when it was quiet for long, until ctx ends.

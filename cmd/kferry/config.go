@@ -34,8 +34,8 @@ path in upper case, with _ for every other character:
   KFERRY_FLOWS_OLD_NEW_TOPICS             topics of the flow named old-new
 
 Lists are separated by commas. A KFERRY_ variable that sets nothing is an error,
-but for KFERRY_REQUIRE_KAFKA, KFERRY_REQUIRE_BROWSER, KFERRY_KAFKA_CACHE,
-KFERRY_TEST_... and those that Kubernetes sets for services.
+but for KFERRY_REQUIRE_KAFKA, KFERRY_REQUIRE_BROWSER, KFERRY_REQUIRE_MONITORING,
+KFERRY_KAFKA_CACHE, KFERRY_TEST_... and those that Kubernetes sets for services.
 
 A file whose name ends in .properties is one for a dedicated MirrorMaker 2, read
 by its rules; docs/from-mm2.md tells what its keys come to.`,

@@ -55,6 +55,8 @@ var levels = map[string]int{
 	"internal/migrate": 3, // and every package below it
 	"internal/web":     3,
 
+	"deploy/grafana": 0,
+
 	"bench": 4, // and every package below it
 
 	"cmd/kferry": 5,
@@ -108,7 +110,7 @@ var bans = []ban{
 	{[]string{"internal/web"}, []string{module}, "the web server sees an interface, not the daemon", nil},
 	{
 		[]string{"offsets", "config", "replicator", "internal/kafka", "internal/datagen", "internal/web", "internal/migrate", "cmd"},
-		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", module + "/internal/aiven/fake", "testing", "github.com/stretchr/testify"},
+		[]string{module + "/internal/kafkatest", module + "/internal/kafka/wirelog", module + "/internal/check", module + "/internal/faults", module + "/internal/ferrytest", module + "/internal/aiven/fake", module + "/deploy", "testing", "github.com/stretchr/testify"},
 		"it is for tests and the bench; the product must not carry it",
 		nil,
 	},
@@ -326,6 +328,7 @@ func TestRulesBite(t *testing.T) {
 		{"internal/kafka", module + "/cmd/kferry", true},
 		{"internal/migrate/verify", module + "/cmd/kferry", true},
 		{"cmd/kferry", module + "/internal/kafkatest", true},
+		{"cmd/kferry", module + "/deploy/grafana", true},
 		{"replicator/fetch", module + "/replicator/lane", false},
 		{"replicator", module + "/replicator/produce", false},
 		{"offsets/mm2", module + "/offsets", false},
