@@ -98,6 +98,9 @@ func apply(t *testing.T, s *fake.Server, cfg *config.Config) *applier {
 	if _, err := a.Run(context.Background()); err != nil {
 		t.Fatalf("%v\n%s", err, a.log.String())
 	}
+	if strings.Contains(a.log.String(), "hunter2") {
+		t.Errorf("shows a secret:\n%s", a.log.String())
+	}
 	return a
 }
 

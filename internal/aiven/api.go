@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/aiven/go-client-codegen/handler/kafka"
+	"github.com/aiven/go-client-codegen/handler/kafkaconnect"
 	"github.com/aiven/go-client-codegen/handler/kafkamirrormaker"
 	"github.com/aiven/go-client-codegen/handler/kafkaschemaregistry"
 	"github.com/aiven/go-client-codegen/handler/kafkatopic"
@@ -65,6 +66,7 @@ type Client struct {
 	acls         kafka.KafkaHandler
 	topics       kafkatopic.KafkaTopicHandler
 	schemas      kafkaschemaregistry.KafkaSchemaRegistryHandler
+	connectors   kafkaconnect.KafkaConnectHandler
 	clock        Clock
 	base, agent  string
 	token        config.Secret
@@ -90,6 +92,7 @@ func NewClient(cfg *config.Config, version string, clock Clock) (*Client, error)
 		}}}
 	c.services, c.projects, c.mirrors = service.NewHandler(c), project.NewHandler(c), kafkamirrormaker.NewHandler(c)
 	c.acls, c.topics, c.schemas = kafka.NewHandler(c), kafkatopic.NewHandler(c), kafkaschemaregistry.NewHandler(c)
+	c.connectors = kafkaconnect.NewHandler(c)
 	c.hide(cfg.Aiven.Token.Reveal())
 	for _, cl := range cfg.Clusters {
 		c.hide(cl.SASL.Password.Reveal())

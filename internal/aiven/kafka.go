@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,4 +159,56 @@ func (c *Client) SetCompatibility(ctx context.Context, service, subject string, 
 func (c *Client) Subjects(ctx context.Context, service string) ([]string, error) {
 	names, err := c.schemas.ServiceSchemaRegistrySubjects(ctx, c.Project, service)
 	return names, c.about(err, "subjects of "+service)
+}
+
+// Connector is how a connector is. Its texts are fit to be shown.
+type Connector struct {
+	State  string
+	Failed []string // what its failed tasks say
+}
+
+// secretSetting finds the names of settings of connectors whose values must not be shown.
+var secretSetting = regexp.MustCompile(`(?i)password|secret|token|credential|private|\bkey\b|jaas`)
+
+// PutConnector makes a connector of a service, or gives the one of that name these settings. Their values are not
+// shown in any error where the name of a setting tells that it is a secret.
+func (c *Client) PutConnector(ctx context.Context, service, name string, settings map[string]string) error {
+	settings = maps.Clone(settings)
+	settings["name"] = name
+	for key, value := range settings {
+		if secretSetting.MatchString(key) {
+			c.hide(value)
+		}
+	}
+	const most = 3
+	for try := 1; ; try++ {
+		_, err := c.connectors.ServiceKafkaConnectEditConnector(ctx, c.Project, service, name, &settings)
+		if isNotFound(err) {
+			_, err = c.connectors.ServiceKafkaConnectCreateConnector(ctx, c.Project, service, &settings)
+		}
+		if try < most && (isUnclear(err) || isThere(err)) {
+			continue // what is there now is edited
+		}
+		return c.about(err, "connector "+name)
+	}
+}
+
+// DeleteConnector takes a connector away; one that is not there is no error.
+func (c *Client) DeleteConnector(ctx context.Context, service, name string) error {
+	return c.about(ignore(c.connectors.ServiceKafkaConnectDeleteConnector(ctx, c.Project, service, name)), "connector "+name)
+}
+
+// ConnectorStatus asks how a connector is.
+func (c *Client) ConnectorStatus(ctx context.Context, service, name string) (*Connector, error) {
+	st, err := c.connectors.ServiceKafkaConnectGetConnectorStatus(ctx, c.Project, service, name)
+	if err != nil {
+		return nil, c.about(err, "connector "+name)
+	}
+	out := &Connector{State: string(st.State)}
+	for _, t := range st.Tasks {
+		if t.Trace != "" {
+			out.Failed = append(out.Failed, fmt.Sprintf("task %d: %s", t.Id, c.clean(t.Trace)))
+		}
+	}
+	return out, nil
 }

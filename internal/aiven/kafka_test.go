@@ -94,3 +94,39 @@ func TestRights(t *testing.T) {
 		}
 	}
 }
+
+func TestConnectors(t *testing.T) {
+	s := fake.New(t)
+	apply(t, s, load(t, s))
+	c, ctx := newApplier(t, s, load(t, s)).Client, context.Background()
+	settings := map[string]string{"connector.class": "io.example.Sink", "topics": "pizza-orders", "connection.password": "hunter2-sink"}
+	s.Intercept = func(_ int, r *http.Request) fake.Fault {
+		if r.Method == http.MethodPost {
+			s.Intercept = nil
+			return fake.Fault{Status: 500, Message: "broken", After: true}
+		}
+		return fake.Fault{}
+	}
+	for range 2 {
+		if err := c.PutConnector(ctx, "target-kafka", "sink", settings); err != nil {
+			t.Fatal(err)
+		}
+		settings["topics"] = "clicks"
+	}
+	if got := s.Connectors("target-kafka"); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "topics:clicks") {
+		t.Errorf("got %v", got)
+	}
+	if st, err := c.ConnectorStatus(ctx, "target-kafka", "sink"); err != nil || st.State != "RUNNING" || !strings.Contains(st.Failed[0], "task 0: org.apache") {
+		t.Errorf("%+v %v", st, err)
+	}
+	s.Intercept = func(int, *http.Request) fake.Fault { return fake.Fault{Status: 400, Message: "bad hunter2-sink"} }
+	if err := c.PutConnector(ctx, "target-kafka", "sink", settings); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+	s.Intercept = nil
+	for range 2 {
+		if err := c.DeleteConnector(ctx, "target-kafka", "sink"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,56 @@ func TestDestroy(t *testing.T) {
 	}
 	if got := s.Services(); len(got) != 1 || got[0].Name != "others" {
 		t.Errorf("left: %+v", got)
+	}
+}
+
+// Killed at every request and run again, destroy comes to the same end.
+func TestDestroyGoesOnAfterBeingKilled(t *testing.T) {
+	for n := 1; ; n++ {
+		s := fake.New(t)
+		s.Lag, s.Provision = 4*time.Second, time.Minute
+		apply(t, s, load(t, s))
+		began := len(s.Requests())
+		ctx, kill := context.WithCancel(context.Background())
+		dead := false
+		s.Intercept = func(i int, _ *http.Request) fake.Fault {
+			if i < began+n {
+				return fake.Fault{}
+			}
+			first := !dead
+			dead = true
+			kill()
+			return fake.Fault{Drop: true, After: first}
+		}
+		err := destroyer(t, s, true).Run(ctx)
+		kill()
+		s.Intercept = nil
+		if err := destroyer(t, s, true).Run(context.Background()); err != nil {
+			t.Fatalf("killed at %d: %v", n, err)
+		}
+		if len(s.Services())+len(s.Endpoints())+len(s.Integrations()) != 0 {
+			t.Fatalf("killed at %d: left %+v %+v", n, s.Services(), s.Endpoints())
+		}
+		if !dead {
+			if err != nil || n < 10 {
+				t.Errorf("%d requests, %v", n, err)
+			}
+			return
+		}
+	}
+}
+
+// A service that was turned off has lost its flows; apply turns it on and makes them again.
+func TestPoweredOff(t *testing.T) {
+	s := fake.New(t)
+	apply(t, s, load(t, s))
+	s.PowerOff("pizza-mm2")
+	if st := status(t, s); st.Healthy || !strings.Contains(fmt.Sprint(st.Problems), "POWEROFF") {
+		t.Errorf("got %+v", st)
+	}
+	apply(t, s, load(t, s))
+	wantTutorial(t, s)
+	if st := status(t, s); !st.Healthy {
+		t.Errorf("got %+v", st)
 	}
 }

@@ -66,6 +66,7 @@ type Server struct {
 	natives      shelf[object]
 	topics       shelf[object]
 	schemas      shelf[subject]
+	connectors   shelf[object]
 }
 
 type object = map[string]any

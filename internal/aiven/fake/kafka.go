@@ -245,3 +245,57 @@ func (s *Server) setCompatibility(r *http.Request, in object) (any, *failure) {
 	s.schemas.set(key, s.Clock.Now(), v)
 	return object{"compatibility": v.compatibility}, nil
 }
+
+// Connectors are those of a service, as they were asked for.
+func (s *Server) Connectors(service string) []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return of(&s.connectors, service, time.Time{})
+}
+
+func showConnector(in object) any {
+	return object{"connector": object{"name": in["name"], "config": in, "tasks": []any{}, "plugin": object{
+		"author": "", "class": in["connector.class"], "docURL": "", "title": "", "type": "sink", "version": "1"}}}
+}
+
+func (s *Server) createConnector(r *http.Request, in object) (any, *failure) {
+	key := r.PathValue("service") + "/" + text(in, "name")
+	if s.connectors.get(key, time.Time{}) != nil {
+		return nil, fail(http.StatusConflict, "", "Connector %s already exists", text(in, "name"))
+	}
+	s.connectors.set(key, s.Clock.Now(), &in)
+	return showConnector(in), nil
+}
+
+func (s *Server) connector(r *http.Request, at time.Time) (string, *object, *failure) {
+	key := r.PathValue("service") + "/" + r.PathValue("connector")
+	v := s.connectors.get(key, at)
+	if v == nil {
+		return key, nil, fail(http.StatusNotFound, "", "Connector %s not found", r.PathValue("connector"))
+	}
+	return key, v, nil
+}
+
+func (s *Server) editConnector(r *http.Request, in object) (any, *failure) {
+	key, _, failure := s.connector(r, time.Time{})
+	if failure != nil {
+		return nil, failure
+	}
+	s.connectors.set(key, s.Clock.Now(), &in)
+	return showConnector(in), nil
+}
+
+func (s *Server) deleteConnector(r *http.Request, _ object) (any, *failure) {
+	key, _, failure := s.connector(r, time.Time{})
+	if failure == nil {
+		s.connectors.set(key, s.Clock.Now(), nil)
+	}
+	return object{}, failure
+}
+
+func (s *Server) getConnectorStatus(r *http.Request, _ object) (any, *failure) {
+	if _, _, failure := s.connector(r, s.seen()); failure != nil {
+		return nil, failure
+	}
+	return object{"status": object{"state": "RUNNING", "tasks": []any{object{"id": 0, "state": "FAILED", "trace": "org.apache.kafka.connect.errors.ConnectException: no such host"}}}}, nil
+}

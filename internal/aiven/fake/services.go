@@ -83,6 +83,22 @@ func (s *Server) routes() map[string]handler {
 		"GET /service/{service}/kafka/schema/subjects":                     s.listSubjects,
 		"POST /service/{service}/kafka/schema/subjects/{subject}/versions": s.addSchema,
 		"PUT /service/{service}/kafka/schema/config/{subject}":             s.setCompatibility,
+		"POST /service/{service}/connectors":                               s.createConnector,
+		"PUT /service/{service}/connectors/{connector}":                    s.editConnector,
+		"DELETE /service/{service}/connectors/{connector}":                 s.deleteConnector,
+		"GET /service/{service}/connectors/{connector}/status":             s.getConnectorStatus,
+	}
+}
+
+// PowerOff turns a service off as a person at the console would: its flows are gone.
+func (s *Server) PowerOff(name string) {
+	s.Edit(name, func(v *Service) { v.Off = true })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.flows.all(time.Time{}) {
+		if f.Service == name {
+			s.drop(f)
+		}
 	}
 }
 

@@ -28,7 +28,9 @@ def bare: walk(if type == "object" then
     "/project/{project}/service/{service_name}/kafka/schema/subjects",
     "/project/{project}/service/{service_name}/kafka/schema/subjects/{subject_name}/versions",
     "/project/{project}/service/{service_name}/kafka/schema/subjects/{subject_name}/versions/{version_id}",
-    "/project/{project}/service/{service_name}/kafka/schema/config/{subject_name}")))
+    "/project/{project}/service/{service_name}/kafka/schema/config/{subject_name}",
+    "/project/{project}/service/{service_name}/connectors", "/project/{project}/service/{service_name}/connectors/{connector_name}",
+    "/project/{project}/service/{service_name}/connectors/{connector_name}/status")))
 | (.paths | refs | closure($doc)) as $need
 | .components = reduce $need[] as $r ({}; (($r | ltrimstr("#/components/")) / "/") as $p | setpath($p; $doc.components | getpath($p)))
 | .components.securitySchemes = $doc.components.securitySchemes
@@ -47,4 +49,6 @@ def bare: walk(if type == "object" then
     .properties += {follower_fetching_enabled: {type: "boolean"}, diskless_az_enabled: {type: "boolean"}} else . end)
 # Nothing there refuses a field that does not exist, so a misspelled one would go unnoticed.
 | .components.schemas |= with_entries(if .key | endswith("RequestBody") then .value.additionalProperties = false else . end)
+# A connector may have any setting, as text.
+| .components.schemas |= with_entries(if .key | test("Connector(RequestBody)$") then .value.additionalProperties = {type: "string"} else . end)
 | .servers = [{url: "/v1"}]
