@@ -92,7 +92,7 @@ func TestAiven(t *testing.T) {
 	}
 	a.want(0, "aiven status", "RUNNING", "old -> new", "enabled", "50%")
 	a.fake.Reachable = func(config map[string]any) error {
-		return errors.New("SaslAuthenticationException: Authentication failed for user alice with " + config["sasl_plain_password"].(string)) //nolint:err113 // as Aiven might put it
+		return errors.New("SaslAuthenticationException: Authentication failed for user alice with " + config["sasl_plain_password"].(string))
 	}
 	a.want(6, "aiven status", "problem: cluster old: it refuses the user or the password. Correct clusters.old.sasl and apply again")
 	var plan struct {
@@ -123,7 +123,7 @@ func TestAiven(t *testing.T) {
 		return fake.Fault{}
 	}
 	a.want(4, "aiven apply", "Bad config: [redacted], token [redacted]")
-	a.fake.Intercept = nil
+	a.fake.Set(func(s *fake.Server) { s.Intercept = nil })
 	a.environ[1] = "AIVEN_TOKEN=hunter2-expired"
 	a.want(4, "aiven plan", "expired, revoked or mistyped")
 	a.environ = a.environ[:1]

@@ -178,7 +178,7 @@ func TestApplyGoesOnAfterBeingKilled(t *testing.T) {
 				if _, err := newApplier(t, s, cfg).Run(ctx); err == nil {
 					t.Error("it was not killed")
 				}
-				s.Intercept = nil
+				s.Set(func(s *fake.Server) { s.Intercept = nil })
 				apply(t, s, cfg)
 				wantTutorial(t, s)
 				if t.Failed() {
@@ -267,6 +267,10 @@ func TestPlanTellsDifferences(t *testing.T) {
 	// The file changes.
 	wider := load(t, s, `"pizza-.*"`, `"pizza-.*", "clicks"`, "plan: business-4", "plan: startup-2", "${SOURCE_PASSWORD}", "${AIVEN_TOKEN}")
 	has(plan(wider, false), `change service target-kafka [{plan "business-4" "startup-2"}] every node is replaced`, `change flow`, `change endpoint kferry-pizza-mm2-cloudkarafka [{sasl_plain_password (another secret) (secret)}]`)
+	sameButPassword := load(t, s, "${SOURCE_PASSWORD}", "${AIVEN_TOKEN}")
+	if got := plan(sameButPassword, false); !strings.Contains(got, "change endpoint kferry-pizza-mm2-cloudkarafka") {
+		t.Errorf("another password is no drift:\n%s", got)
+	}
 	apply(t, s, wider)
 	// A flow that the file no longer has is left alone.
 	other := load(t, s, "source: cloudkarafka, target: aiven", "name: back, source: aiven, target: cloudkarafka")
@@ -356,7 +360,7 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("shows a secret: %v", err)
 			}
 			// The state is one from which apply goes on.
-			s.Taken, s.Quota, s.Intercept, s.Skew = map[string]bool{}, 0, nil, 0
+			s.Set(func(s *fake.Server) { s.Taken, s.Quota, s.Intercept, s.Skew = map[string]bool{}, 0, nil, 0 })
 			apply(t, s, load(t, s))
 			wantTutorial(t, s)
 		})
@@ -417,5 +421,50 @@ func TestRefusals(t *testing.T) {
 		if errors.As(err, &list) && !slices.ContainsFunc(list, func(e config.Error) bool { return e.Line > 0 }) {
 			t.Errorf("%s: no line in %v", c.to, err)
 		}
+	}
+}
+
+// Certificates and keys go into the endpoint, and no plan shows them.
+func TestCertificates(t *testing.T) {
+	s := fake.New(t)
+	dir := t.TempDir()
+	cert, key := fake.Identity()
+	for name, content := range map[string]string{"ca.pem": cert, "key.pem": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tls := strings.NewReplacer("DIR", dir).Replace("tls: { enabled: true, ca_file: DIR/ca.pem, cert_file: DIR/ca.pem, key_file: DIR/key.pem }")
+	cfg := load(t, s, "tls: { enabled: true }", tls, `    sasl: { mechanism: SCRAM-SHA-512, username: alice, password: "${SOURCE_PASSWORD}" }`, "")
+	a := newApplier(t, s, cfg)
+	p, err := a.Client.Plan(context.Background(), a.Want, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.Steps[2].Fields); got != `[{bootstrap_servers  "rocket-01.example:9094"} {security_protocol  "SSL"} {ssl_ca_cert  (certificate)} {ssl_client_cert  (certificate)} {ssl_client_key  (secret)} {ssl_endpoint_identification_algorithm  "https"}]` {
+		t.Errorf("got %s", got)
+	}
+	s.Set(func(s *fake.Server) {
+		s.Intercept = func(_ int, r *http.Request) fake.Fault {
+			if r.Method == http.MethodPost {
+				return fake.Fault{Status: 400, Message: "not a key: " + strings.ReplaceAll(key, "\n", `\n`)}
+			}
+			return fake.Fault{}
+		}
+	})
+	if _, err := a.Run(context.Background()); err == nil || strings.Contains(err.Error(), strings.Split(key, "\n")[1]) {
+		t.Errorf("shows the key: %v", err)
+	}
+	s.Set(func(s *fake.Server) { s.Intercept = nil })
+	apply(t, s, cfg)
+	if e := s.Endpoints()[0].UserConfig; e["ssl_client_key"] != key || e["ssl_ca_cert"] != cert || e["security_protocol"] != "SSL" {
+		t.Errorf("got %v", e)
+	}
+	var tf, sh strings.Builder
+	if err := errors.Join(a.Want.Terraform(&tf, cfg), a.Want.Avn(&sh, cfg)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(tf.String(), `file("`+dir+`/key.pem")`) || !strings.Contains(sh.String(), "--rawfile ssl_client_key") || strings.Contains(tf.String()+sh.String(), "BEGIN") {
+		t.Errorf("got\n%s\n%s", tf.String(), sh.String())
 	}
 }

@@ -88,7 +88,7 @@ func NewClient(cfg *config.Config, version string, clock Clock) (*Client, error)
 	}
 	c := &Client{Project: cfg.Aiven.Project, clock: clock, base: strings.TrimSuffix(cfg.Aiven.API, "/"), agent: "kferry/" + version,
 		token: cfg.Aiven.Token, http: &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return errors.New("the API must not redirect: the token would follow") //nolint:err113 // it is shown, not compared
+			return errors.New("the API must not redirect: the token would follow")
 		}}}
 	c.services, c.projects, c.mirrors = service.NewHandler(c), project.NewHandler(c), kafkamirrormaker.NewHandler(c)
 	c.acls, c.topics, c.schemas = kafka.NewHandler(c), kafkatopic.NewHandler(c), kafkaschemaregistry.NewHandler(c)
@@ -110,6 +110,22 @@ func (c *Client) hide(secret string) {
 	}
 	// The longest first: one may be a part of another.
 	slices.SortFunc(c.secrets, func(a, b string) int { return len(b) - len(a) })
+}
+
+// hideIn hides the secrets of a user_config.
+func (c *Client) hideIn(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, one := range v {
+			c.hideIn(one)
+		}
+	case []any:
+		for _, one := range v {
+			c.hideIn(one)
+		}
+	case config.Secret:
+		c.hide(v.Reveal())
+	}
 }
 
 // clean makes a text of Aiven's fit to be shown: no secret, no control characters, not endless.

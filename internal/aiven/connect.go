@@ -36,7 +36,7 @@ func (c *Client) Connect(ctx context.Context, cfg *config.Config, user string, t
 		return nil, c.about(err, "service "+name)
 	}
 	if s.State != service.ServiceStateTypeRunning {
-		return nil, fmt.Errorf("service %s is %s: try again when it runs", name, stateOf(s)) //nolint:err113 // it is shown, not compared
+		return nil, fmt.Errorf("service %s is %s: try again when it runs", name, stateOf(s))
 	}
 	u, err := c.user(ctx, name, user, tell)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Client) Connect(ctx context.Context, cfg *config.Config, user string, t
 	}
 	out, ca := reach(s, u)
 	if out == nil {
-		return nil, fmt.Errorf("service %s tells no address for Kafka: try again in a minute", name) //nolint:err113 // it is shown, not compared
+		return nil, fmt.Errorf("service %s tells no address for Kafka: try again in a minute", name)
 	}
 	if ca {
 		if out.CA, err = c.projects.ProjectKmsGetCA(ctx, c.Project); err != nil {

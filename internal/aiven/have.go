@@ -35,6 +35,12 @@ const (
 // look reads what there is of what is wanted, or what is needed to speak of one kind.
 func (c *Client) look(ctx context.Context, w *Want, kind string) (*Have, error) {
 	if !c.projectSeen {
+		for _, s := range w.Services {
+			c.hideIn(s.UserConfig)
+		}
+		for _, e := range w.Endpoints {
+			c.hideIn(e.UserConfig)
+		}
 		if _, err := c.projects.ProjectGet(ctx, c.Project); err != nil {
 			return nil, c.about(err, "project "+c.Project)
 		}

@@ -80,7 +80,7 @@ func topicConfig(settings map[string]string) (*kafkatopic.ConfigIn, error) {
 		name, text := strings.ReplaceAll(key, ".", "_"), settings[key]
 		kind, ok := kinds[name]
 		if !ok {
-			return nil, fmt.Errorf("setting %s cannot be set through Aiven's API: leave it out", key) //nolint:err113 // it is shown, not compared
+			return nil, fmt.Errorf("setting %s cannot be set through Aiven's API: leave it out", key)
 		}
 		var err error
 		switch kind {
@@ -94,7 +94,7 @@ func topicConfig(settings map[string]string) (*kafkatopic.ConfigIn, error) {
 			typed[name] = text
 		}
 		if err != nil {
-			return nil, fmt.Errorf("setting %s is %q, which is not of its kind", key, text) //nolint:err113 // it is shown, not compared
+			return nil, fmt.Errorf("setting %s is %q, which is not of its kind", key, text)
 		}
 	}
 	b, err := json.Marshal(typed)

@@ -54,7 +54,7 @@ func TestTopicsACLsSchemas(t *testing.T) {
 	}
 	s.Intercept = func(n int, r *http.Request) fake.Fault {
 		if r.Method == http.MethodPost {
-			s.Intercept = nil
+			s.Set(func(s *fake.Server) { s.Intercept = nil })
 			return fake.Fault{Drop: true, After: true}
 		}
 		return fake.Fault{}
@@ -102,7 +102,7 @@ func TestConnectors(t *testing.T) {
 	settings := map[string]string{"connector.class": "io.example.Sink", "topics": "pizza-orders", "connection.password": "hunter2-sink"}
 	s.Intercept = func(_ int, r *http.Request) fake.Fault {
 		if r.Method == http.MethodPost {
-			s.Intercept = nil
+			s.Set(func(s *fake.Server) { s.Intercept = nil })
 			return fake.Fault{Status: 500, Message: "broken", After: true}
 		}
 		return fake.Fault{}
@@ -123,7 +123,7 @@ func TestConnectors(t *testing.T) {
 	if err := c.PutConnector(ctx, "target-kafka", "sink", settings); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
-	s.Intercept = nil
+	s.Set(func(s *fake.Server) { s.Intercept = nil })
 	for range 2 {
 		if err := c.DeleteConnector(ctx, "target-kafka", "sink"); err != nil {
 			t.Fatal(err)

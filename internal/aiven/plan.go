@@ -139,11 +139,17 @@ func (p *planner) steps(kind string) {
 	if all || kind == flowKind {
 		p.flows()
 	}
+	p.drift()
+}
+
+// drift tells what somebody else changed from what the configuration changed.
+func (p *planner) drift() {
 	if s := p.h.services[p.w.marked()]; s != nil {
 		p.plan.mark = s.Tags[tagApplied] == p.w.Mark()
 	}
 	for _, s := range p.plan.Steps {
-		if s.Action == Change && p.plan.mark {
+		// The mark has no secrets in it, so another one in the configuration is no drift.
+		if s.Action == Change && p.plan.mark && slices.ContainsFunc(s.Fields, func(f Field) bool { return f.To != secretField }) {
 			s.Action = Drift
 		}
 	}
@@ -461,36 +467,37 @@ func diff(want, have map[string]any, s *schema, at string) (out []Field) {
 			out = append(out, diff(below, under, s.at(key), name)...)
 			continue
 		}
-		hidden, secret := w.(config.Secret)
-		if !secret && s.at(key) != nil && s.at(key).Secure {
-			secret = true
+		_, secret := w.(config.Secret)
+		secret = secret || s.at(key) != nil && s.at(key).Secure
+		if secret && h == "<redacted>" || same(w, h) {
+			continue
+		}
+		f := Field{Name: name, To: brief(w)}
+		if h != nil {
+			f.From = brief(h)
 		}
 		if secret {
-			value := any(hidden.Reveal())
-			if text, ok := w.(string); ok {
-				value = text
-			}
-			if text, ok := h.(string); ok && (text == "<redacted>" || text == value) {
-				continue
-			}
-			f := Field{Name: name, To: "(secret)"}
+			f = Field{Name: name, To: secretField}
 			if h != nil {
 				f.From = "(another secret)"
 			}
-			out = append(out, f)
-			continue
-		}
-		if same(w, h) {
-			continue
-		}
-		f := Field{Name: name, To: short(w)}
-		if h != nil {
-			f.From = short(h)
 		}
 		out = append(out, f)
 	}
 	return out
 }
+
+const secretField = "(secret)"
+
+// brief is a value of a field that is no secret.
+func brief(v any) string {
+	if text, ok := v.(string); ok && isPEM(text) {
+		return "(certificate)"
+	}
+	return short(v)
+}
+
+func isPEM(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN ") }
 
 // same compares as JSON does.
 func same(a, b any) bool { return reflect.DeepEqual(canonical(a), canonical(b)) }
@@ -502,6 +509,9 @@ func canonical(v any) (out any) {
 	}
 	if err != nil {
 		panic(err) // it is plain data
+	}
+	if text, ok := out.(string); ok && isPEM(text) {
+		return strings.TrimSpace(text) // a line end more or less is no difference
 	}
 	return out
 }

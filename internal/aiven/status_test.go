@@ -40,7 +40,7 @@ func TestStatusSaysWhy(t *testing.T) {
 		"TopicAuthorizationException: Not authorized to access topics":                                         "it denies the user a right",
 		"something \x1b[31m odd": "its log in the console tells more",
 	} {
-		s.Reachable = func(map[string]any) error { return errors.New(said) } //nolint:err113 // it is text
+		s.Set(func(s *fake.Server) { s.Reachable = func(map[string]any) error { return errors.New(said) } })
 		st := status(t, s)
 		if st.Healthy || len(st.Problems) != 1 || !strings.Contains(st.Problems[0], want) {
 			t.Errorf("%s: %q", said, st.Problems)
@@ -116,7 +116,7 @@ func TestDestroyGoesOnAfterBeingKilled(t *testing.T) {
 		}
 		err := destroyer(t, s, true).Run(ctx)
 		kill()
-		s.Intercept = nil
+		s.Set(func(s *fake.Server) { s.Intercept = nil })
 		if err := destroyer(t, s, true).Run(context.Background()); err != nil {
 			t.Fatalf("killed at %d: %v", n, err)
 		}

@@ -33,7 +33,7 @@ const (
 	Token   = "hunter2-api-token"
 )
 
-// Server is the fake. Its fields may be set before the first request and, but for URL, between two.
+// Server is the fake. Its fields may be set before the first request, and then through Set.
 type Server struct {
 	URL       string // without /v1
 	Clock     *Clock
@@ -45,7 +45,7 @@ type Server struct {
 	Taken     map[string]bool                    // service names that somebody else has
 	Quota     int                                // how many services there may be; 0 = any number
 	Intercept func(n int, r *http.Request) Fault // for the nth request, from 1; nil = none fails
-	Reachable func(config map[string]any) error  // whether a cluster of this endpoint config can be reached
+	Reachable func(config map[string]any) error  // whether a cluster of this endpoint config can be reached; it must not ask the fake
 	OnFlow    func(Flow)                         // called after a flow was made, changed or deleted, before the answer
 	Progress  func(Flow) float64                 // replication_progress of a flow, 0 to 1
 
@@ -118,6 +118,13 @@ func New(t testing.TB) *Server {
 	return s
 }
 
+// Set changes fields between two requests, or while one is intercepted.
+func (s *Server) Set(change func(*Server)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
 // Requests lists what was asked, as METHOD path.
 func (s *Server) Requests() []string {
 	s.mu.Lock()
@@ -160,7 +167,7 @@ func (s *Server) endpoint(h handler) http.HandlerFunc {
 		s.count++
 		s.requests = append(s.requests, r.Method+" "+r.URL.Path)
 		n := s.count
-		intercept := s.Intercept
+		intercept, skew := s.Intercept, s.Skew
 		s.mu.Unlock()
 		var fault Fault
 		if intercept != nil {
@@ -179,7 +186,7 @@ func (s *Server) endpoint(h handler) http.HandlerFunc {
 			maps.Copy(w.Header(), fault.Header)
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Date", s.Clock.Now().Add(s.Skew).Format(http.TimeFormat))
+		w.Header().Set("Date", s.Clock.Now().Add(skew).Format(http.TimeFormat))
 		w.WriteHeader(status)
 		_, _ = w.Write(answer)
 	}

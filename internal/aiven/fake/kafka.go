@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// identity is a certificate with its key, both in PEM: that of the authority and of every user.
-var identity = sync.OnceValues(func() (certificate, key string) {
+// Identity is a certificate with its key, both in PEM: that of the authority and of every user.
+var Identity = sync.OnceValues(func() (certificate, key string) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -34,7 +34,7 @@ var identity = sync.OnceValues(func() (certificate, key string) {
 })
 
 func (s *Server) getCA(*http.Request, object) (any, *failure) {
-	certificate, _ := identity()
+	certificate, _ := Identity()
 	return object{"certificate": certificate}, nil
 }
 
@@ -42,7 +42,7 @@ func (s *Server) getCA(*http.Request, object) (any, *failure) {
 const UserPassword = "hunter2-generated"
 
 func (u *user) show(secrets bool) object {
-	certificate, key := identity()
+	certificate, key := Identity()
 	out := object{"username": u.name, "type": "normal", "password": hidden, "access_cert": certificate, "access_key": nil}
 	if secrets {
 		out["password"], out["access_key"] = u.password, key
