@@ -186,7 +186,11 @@ func (o *aivenOptions) with(cmd *cobra.Command, do func(context.Context, *aiven.
 	if err != nil {
 		return err
 	}
-	return do(cmd.Context(), c, w)
+	ctx := cmd.Context()
+	if err := do(ctx, c, w); err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("interrupted (%w): what is done stays done, run it again and it goes on from there", context.Cause(ctx))
 }
 
 func (o *aivenOptions) plan(ctx context.Context, w io.Writer, c *aiven.Client, want *aiven.Want) error {

@@ -166,7 +166,7 @@ func TestAivenUsage(t *testing.T) {
 	b := atAiven(t)
 	var errs bytes.Buffer
 	p := &process{stdin: strings.NewReader(""), stdout: &errs, stderr: &errs, environ: b.environ, clock: b.fake.Clock}
-	if code := p.execute(ctx, []string{"aiven", "apply", "-c", b.file()}); code != 1 {
+	if code := p.execute(ctx, []string{"aiven", "apply", "-c", b.file()}); code != 1 || !strings.Contains(errs.String(), "run it again and it goes on") {
 		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }
