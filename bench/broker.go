@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -26,7 +27,7 @@ type broker struct {
 
 func startBroker(ctx context.Context) (*broker, error) {
 	// Deleted topics leave the disk soon, not after a minute.
-	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Config: map[string]string{"log.segment.delete.delay.ms": "1000"}})
+	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Detour: true, Config: map[string]string{"log.segment.delete.delay.ms": "1000"}})
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +57,14 @@ func (b *broker) stop() {
 func (b *broker) addr() string { return b.cluster.Bootstrap()[0] }
 
 // create makes an empty topic and returns when all its partitions answer.
-func (b *broker) create(ctx context.Context, topic string, partitions int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+func (b *broker) create(ctx context.Context, topic string, partitions int, configs map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if _, err := b.admin.CreateTopic(ctx, int32(partitions), 1, nil, topic); err != nil {
+	values := map[string]*string{}
+	for k, v := range configs {
+		values[k] = &v
+	}
+	if _, err := b.admin.CreateTopic(ctx, int32(partitions), 1, values, topic); err != nil {
 		return err
 	}
 	t := time.NewTicker(tick)
@@ -80,6 +85,38 @@ func (b *broker) create(ctx context.Context, topic string, partitions int) error
 func (b *broker) drop(ctx context.Context, topic string) error {
 	_, err := b.admin.DeleteTopic(ctx, topic)
 	return err
+}
+
+// configure changes settings of a topic.
+func (b *broker) configure(ctx context.Context, topic string, configs map[string]string) error {
+	var changes []kadm.AlterConfig
+	for k, v := range configs {
+		changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: &v})
+	}
+	rs, err := b.admin.AlterTopicConfigs(ctx, changes, topic)
+	for _, r := range rs {
+		err = errors.Join(err, r.Err)
+	}
+	return err
+}
+
+// sweep removes the topics that have name in theirs.
+func (b *broker) sweep(ctx context.Context, name string) error {
+	all, err := b.admin.ListTopicsWithInternal(ctx)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for t := range all {
+		if strings.Contains(t, name) {
+			old = append(old, t)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	rs, err := b.admin.DeleteTopics(ctx, old...)
+	return errors.Join(err, rs.Error())
 }
 
 // ends are the end offsets of a topic by partition.
@@ -130,13 +167,19 @@ func processes(dir string) ([]string, error) {
 func (b *broker) cpu() float64 {
 	var sum float64
 	for _, pid := range b.pids {
-		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
-		// The name of the program, in parentheses, may hold anything; 11 fields after it come user and system time.
-		if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 13 {
-			sum += ticks(f[11:13])
-		}
+		sum += processCPU(pid)
 	}
 	return sum
+}
+
+// processCPU is what a process has used since its start, in seconds; 0 when it is gone.
+func processCPU(pid string) float64 {
+	stat, _ := os.ReadFile("/proc/" + pid + "/stat")
+	// The name of the program, in parentheses, may hold anything; 11 fields after it come user and system time.
+	if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 13 {
+		return ticks(f[11:13])
+	}
+	return 0
 }
 
 // machineCPU is what all programs of the machine have used since it started, in seconds.
