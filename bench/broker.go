@@ -17,6 +17,9 @@ import (
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
+// freshMetadata is an option of every client: with kgo's own five seconds a topic that was just made is long unknown.
+var freshMetadata = kgo.MetadataMinAge(50 * time.Millisecond)
+
 // broker is a cluster of one, and a client for looking at it.
 type broker struct {
 	cluster *kafkatest.Cluster
@@ -32,7 +35,7 @@ func startBroker(ctx context.Context) (*broker, error) {
 		return nil, err
 	}
 	b := &broker{cluster: c}
-	if b.client, err = kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
+	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
 		b.admin = kadm.NewClient(b.client)
 		b.pids, err = processes(c.Dir())
 	}

@@ -130,7 +130,7 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	// Markers of transactions may be the last of a partition, so they are shown.
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: r.from}),
-		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(4<<20), kgo.WithHooks(r))
+		kgo.KeepControlRecords(), freshMetadata, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(4<<20), kgo.WithHooks(r))
 	if err != nil {
 		return err
 	}

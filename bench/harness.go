@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -34,6 +35,11 @@ type choosy interface{ Takes(w *workload) bool }
 // uses is not reported.
 type holder interface{ Holds() bool }
 
+// accompanied is a contestant beside which something goes on in each run, until stop is called.
+type accompanied interface {
+	Beside(ctx context.Context) (stop func())
+}
+
 func takes(c Contestant, w *workload) bool {
 	x, ok := c.(choosy)
 	return !ok || x.Takes(w)
@@ -52,14 +58,13 @@ type Job struct {
 	TargetTopic    string
 	Codec          string
 	Dir            string // an empty folder of its own
-	HTTP           string // where kferry serves its page; "": nowhere
 }
 
 var contestants = []named[Contestant]{
 	{"kferry", func(options) Contestant { return &kferry{} }},
 	{"kferry2", func(options) Contestant { return &kferry{replicas: 2} }},
-	{"mm2", func(options) Contestant { return mm2{} }},
-	{"mm2-tuned", func(options) Contestant { return mm2{tuned: true} }},
+	{"mm2", func(o options) Contestant { return mm2{first: o.quick} }},
+	{"mm2-tuned", func(o options) Contestant { return mm2{tuned: true, first: o.quick} }},
 	{"loop", func(options) Contestant { return loop{} }},
 	{"ceiling", func(options) Contestant { return ceiling{} }},
 }
@@ -109,15 +114,16 @@ func (h *harness) prepare(ctx context.Context, cs []Contestant) error {
 	return nil
 }
 
-func (h *harness) begin(cs []Contestant) Results {
-	r := Results{
+func begin() Results {
+	return Results{
 		Started: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Machine: machine(), Go: runtime.Version(),
 		Kafka: kafkaVersion, Revision: revision(),
 	}
-	for _, c := range cs {
-		r.Contestants = append(r.Contestants, c.Name())
-	}
-	return r
+}
+
+// some are those of cs with these names.
+func some(cs []Contestant, names ...string) []Contestant {
+	return slices.DeleteFunc(slices.Clone(cs), func(c Contestant) bool { return !slices.Contains(names, c.Name()) })
 }
 
 // throughput runs every workload. What fails is told at once and in r, and the others go on.
@@ -151,12 +157,17 @@ func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r 
 	if err != nil {
 		return err
 	}
-	info := WorkloadInfo{Name: w.name, What: w.String(), StoredBytes: stored, Batches: l.content.batches, BytesPerSecond: 0}
+	info := WorkloadInfo{Name: w.name, What: w.String(), StoredBytes: stored, Batches: l.content.batches}
 	info.Records, info.Bytes = l.content.total()
 	fmt.Printf("%s (loaded in %.1f s)\n", info, time.Since(begin).Seconds())
 	links := w.links
 	if links == nil {
 		links = []link{{}}
+	}
+	for _, c := range cs {
+		if takes(c, w) {
+			info.Contestants = append(info.Contestants, c.Name())
+		}
 	}
 	for _, way := range links {
 		at := info

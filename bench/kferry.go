@@ -14,6 +14,7 @@ import (
 type kferry struct {
 	replicas int
 	binary   string
+	listen   string // where it serves its page; "": nowhere
 }
 
 func (k *kferry) Name() string {
@@ -35,8 +36,8 @@ func (k *kferry) Prepare(ctx context.Context, dir string) error {
 func (k *kferry) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "kferry.yaml")
 	listen := "off"
-	if j.HTTP != "" {
-		listen = j.HTTP
+	if k.listen != "" {
+		listen = k.listen
 	}
 	// The name gives each run its own progress topic, so none resumes what another did.
 	conf := fmt.Sprintf(`clusters:

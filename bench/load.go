@@ -22,7 +22,7 @@ func (w *workload) options(addr string) ([]kgo.Opt, error) {
 		limit = max(w.batch*(w.size+overhead)+w.size/2, 512)
 	}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
+		freshMetadata, kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
 		kgo.ProducerBatchMaxBytes(int32(limit)), kgo.ProducerLinger(50 * time.Millisecond), kgo.MaxBufferedRecords(w.ahead()),
 	}
 	if w.batch == 1 {

@@ -43,13 +43,13 @@ func runLoop(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	src, err := kgo.NewClient(kgo.SeedBrokers(*source), kgo.ConsumeTopics(*topic),
+	src, err := kgo.NewClient(freshMetadata, kgo.SeedBrokers(*source), kgo.ConsumeTopics(*topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(8<<20))
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst, err := kgo.NewClient(kgo.SeedBrokers(*target), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	dst, err := kgo.NewClient(freshMetadata, kgo.SeedBrokers(*target), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(compression), kgo.ProducerBatchMaxBytes(1<<20))
 	if err != nil {
 		return err

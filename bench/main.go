@@ -194,7 +194,7 @@ func run(ctx context.Context, args []string) error {
 	if err := h.prepare(ctx, cs); err != nil {
 		return err
 	}
-	results := h.begin(cs)
+	results := begin()
 	err = h.all(ctx, ws, cs, &results)
 	fmt.Print("\n", results.Text())
 	return errors.Join(err, results.write(o.out))
@@ -202,16 +202,23 @@ func run(ctx context.Context, args []string) error {
 
 // all does the parts that were asked for, each although another failed.
 func (h *harness) all(ctx context.Context, ws []*workload, cs []Contestant, r *Results) error {
+	still := []string{"kferry", "mm2"}
+	if h.o.quick {
+		still = still[:1]
+	}
 	parts := map[string]func() error{
 		"throughput": func() error { return h.throughput(ctx, ws, cs, r) },
-		"wan":        func() error { return h.throughput(ctx, wide(h.o), cs, r) },
+		"latency":    func() error { return h.latency(ctx, some(cs, "kferry", "mm2", "loop"), r) },
+		"wan": func() error {
+			return h.throughput(ctx, wide(h.o), some(cs, "kferry", "kferry2", "mm2", "mm2-tuned", "loop"), r)
+		},
+		"idle": func() error { return h.idle(ctx, some(cs, still...), r) },
+		"api":  func() error { return h.api(ctx, r) },
 	}
 	var errs []error
 	for part := range strings.SplitSeq(h.o.parts, ",") {
 		begin := time.Now()
-		if f := parts[part]; f != nil {
-			errs = append(errs, f())
-		}
+		errs = append(errs, parts[part]())
 		fmt.Printf("part %s took %.0f s\n", part, time.Since(begin).Seconds())
 		if ctx.Err() != nil {
 			break

@@ -137,6 +137,9 @@ func (h *harness) measure(ctx context.Context, c Contestant, j Job, l *loaded, r
 			return fmt.Errorf("%w; the end of its log:\n%s", errors.Join(err, run.stop()), lastLines(run.log.Name()))
 		}
 	}
+	if a, ok := c.(accompanied); ok {
+		defer a.Beside(ctx)()
+	}
 	src0, dst0, all0, own0 := h.source.cpu(), h.target.cpu(), machineCPU(), run.cpu()
 	w := &watch{h: h, l: l, j: j, run: run, r: r, begin: time.Now()}
 	err = w.all(ctx)

@@ -37,7 +37,7 @@ func (r Results) plots() []plot {
 		p := plot{name: x.file, title: x.title}
 		for _, w := range r.Workloads {
 			g := group{name: w.Name}
-			for _, c := range r.Contestants {
+			for _, c := range w.Contestants {
 				if runs := r.runs(w.Name, c); len(runs) > 0 && !(x.m.own && runs[0].Unclaimed) {
 					g.bars = append(g.bars, bar{c, spreadOf(each(runs, x.m.of)), x.m.format})
 				}

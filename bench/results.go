@@ -14,27 +14,30 @@ import (
 
 // Results are what is written as JSON.
 type Results struct {
-	Started     time.Time      `json:"started"`
-	CPUs        int            `json:"cpus"`
-	Machine     string         `json:"machine"`
-	Go          string         `json:"go"`
-	Kafka       string         `json:"kafka"`    // of brokers and MirrorMaker 2
-	Revision    string         `json:"revision"` // of kferry
-	Contestants []string       `json:"contestants"`
-	Workloads   []WorkloadInfo `json:"workloads"`
-	Runs        []Run          `json:"runs"` // in the order they were made
-	Failures    []string       `json:"failures,omitempty"`
+	Started   time.Time      `json:"started"`
+	CPUs      int            `json:"cpus"`
+	Machine   string         `json:"machine"`
+	Go        string         `json:"go"`
+	Kafka     string         `json:"kafka"`    // of brokers and MirrorMaker 2
+	Revision  string         `json:"revision"` // of kferry
+	Workloads []WorkloadInfo `json:"workloads"`
+	Runs      []Run          `json:"runs"` // in the order they were made
+	Latencies []Latency      `json:"latencies,omitempty"`
+	Idle      []Idle         `json:"idle,omitempty"`
+	Answers   []Answers      `json:"answers,omitempty"`
+	Failures  []string       `json:"failures,omitempty"`
 }
 
 // WorkloadInfo describes a workload, over one link.
 type WorkloadInfo struct {
-	Name           string `json:"name"`
-	What           string `json:"what"`
-	Records        int64  `json:"records"`
-	Bytes          int64  `json:"bytes"`   // of keys and values
-	Batches        int64  `json:"batches"` // on the source
-	StoredBytes    int64  `json:"stored_bytes"`
-	BytesPerSecond int64  `json:"link_bytes_per_second"` // of the link between; 0: there is none
+	Name           string   `json:"name"`
+	Contestants    []string `json:"contestants"`
+	What           string   `json:"what"`
+	Records        int64    `json:"records"`
+	Bytes          int64    `json:"bytes"`   // of keys and values
+	Batches        int64    `json:"batches"` // on the source
+	StoredBytes    int64    `json:"stored_bytes"`
+	BytesPerSecond int64    `json:"link_bytes_per_second"` // of the link between; 0: there is none
 }
 
 func (w WorkloadInfo) String() string {
@@ -143,20 +146,25 @@ func (r Results) tables() []table {
 		for _, m := range ratios {
 			q.rows[0] = append(q.rows[0], m.name)
 		}
-		first := r.runs(w.Name, r.Contestants[0])
-		for i, name := range r.Contestants {
+		first := r.runs(w.Name, w.Contestants[0])
+		for i, name := range w.Contestants {
 			runs := r.runs(w.Name, name)
 			if len(runs) == 0 {
 				continue
 			}
 			t.rows = append(t.rows, w.row(name, runs))
 			if i > 0 && len(first) > 0 {
-				q.rows = append(q.rows, ratioRow(r.Contestants[0]+"/"+name, first, runs))
+				q.rows = append(q.rows, ratioRow(w.Contestants[0]+"/"+name, first, runs))
 			}
 		}
 		out = append(out, t)
 		if len(q.rows) > 1 {
 			out = append(out, q)
+		}
+	}
+	for _, t := range []table{r.latencyTable(), r.idleTable(), r.answersTable()} {
+		if len(t.rows) > 1 {
+			out = append(out, t)
 		}
 	}
 	return out
@@ -210,7 +218,7 @@ func (r Results) runs(workload, contestant string) []Run {
 	return out
 }
 
-func each(runs []Run, of func(Run) float64) []float64 {
+func each[T any](runs []T, of func(T) float64) []float64 {
 	var out []float64
 	for _, r := range runs {
 		out = append(out, of(r))
