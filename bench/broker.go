@@ -23,6 +23,7 @@ var freshMetadata = kgo.MetadataMinAge(50 * time.Millisecond)
 // broker is a cluster of one, and a client for looking at it.
 type broker struct {
 	cluster *kafkatest.Cluster
+	at      string // its address
 	client  *kgo.Client
 	admin   *kadm.Client
 	pids    []string // of its JVM
@@ -34,7 +35,7 @@ func startBroker(ctx context.Context) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{cluster: c}
+	b := &broker{cluster: c, at: c.Bootstrap()[0]}
 	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
 		b.admin = kadm.NewClient(b.client)
 		b.pids, err = processes(c.Dir())
@@ -57,7 +58,7 @@ func (b *broker) stop() {
 	b.cluster.Stop()
 }
 
-func (b *broker) addr() string { return b.cluster.Bootstrap()[0] }
+func (b *broker) addr() string { return b.at }
 
 // create makes an empty topic and returns when all its partitions answer.
 func (b *broker) create(ctx context.Context, topic string, partitions int, configs map[string]string) error {

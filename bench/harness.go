@@ -194,11 +194,11 @@ type loaded struct {
 // turns is all runs over one link. What failed is returned when all had their turn.
 func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestant, r *Results) error {
 	var errs []error
-	close, err := h.through(way)
+	end, err := h.through(way)
 	if err != nil {
 		return err
 	}
-	defer close()
+	defer end()
 	broken := map[string]bool{}
 	for n := range h.o.runs + 1 {
 		for i, c := range cs {

@@ -9,17 +9,19 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kferry/kferry/replicator/batch"
 )
 
-// overhead is more than a record takes beside its value: key, lengths and deltas.
-const overhead = 40
+// overhead is about what a record takes beside its value: key, lengths and deltas.
+const overhead = 26
 
 func (w *workload) options(addr string) ([]kgo.Opt, error) {
 	codec, err := kgoCodec(w.codec)
 	limit := 1 << 20 // what a topic takes
 	if w.batch > 0 {
 		// One more record does not fit. The least that kgo accepts is 512.
-		limit = max(w.batch*(w.size+overhead)+w.size/2, 512)
+		limit = max(batch.HeaderSize+(2*w.batch+1)*(w.size+overhead)/2, 512)
 	}
 	opts := []kgo.Opt{
 		freshMetadata, kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
@@ -71,6 +73,8 @@ func (w *workload) partition(i int64) int32 {
 	n := int64(w.partitions)
 	if hot := max(n/20, 1); w.hot && i%10 != 0 {
 		return int32(i % hot)
+	} else if w.hot {
+		return int32(i / 10 % n)
 	}
 	return int32(i % n)
 }

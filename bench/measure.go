@@ -230,18 +230,8 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 		w.half, r.Skew = true, skew(w.l.content, ends)
 	}
 	if have >= w.want && w.feed != nil {
-		// It has caught up: what was written meanwhile is all that is left.
-		if err := w.feed.stop(); err != nil {
+		if err := w.caughtUp(ctx); err != nil {
 			return false, err
-		}
-		w.feed = nil
-		all, err := w.h.source.ends(ctx, w.j.Topic)
-		if err != nil {
-			return false, err
-		}
-		w.want = 0
-		for _, end := range all {
-			w.want += end
 		}
 	}
 	r.Cut = w.head > 0 && have < w.want && now-w.first > w.h.o.limit
@@ -253,6 +243,20 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 		r.SteadyRate, r.WorkCPU = float64(have)/r.Seconds, w.firstCPU
 	}
 	return true, nil
+}
+
+// caughtUp: what was written meanwhile is all that is left.
+func (w *watch) caughtUp(ctx context.Context) error {
+	if err := w.feed.stop(); err != nil {
+		return err
+	}
+	w.feed = nil
+	all, err := w.h.source.ends(ctx, w.j.Topic)
+	w.want = 0
+	for _, end := range all {
+		w.want += end
+	}
+	return err
 }
 
 // skew tells how evenly the partitions are carried: the most that is left of one over what is left of the middle one. 0: the
