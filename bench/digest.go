@@ -34,7 +34,7 @@ func (d *digest) add(r *kgo.Record) {
 		}
 		binary.LittleEndian.PutUint64(n[:], uint64(size))
 		h.Write(n[:])
-		h.Write(p)   
+		h.Write(p)
 	}
 	piece(r.Key)
 	piece(r.Value)
