@@ -13,6 +13,7 @@ import (
 // kferry is this project's daemon with its defaults, built from the tree; with more than one replica they share the work.
 type kferry struct {
 	replicas int
+	once     bool // see onlyFirst
 	binary   string
 	listen   string // where it serves its page; "": nowhere
 }
@@ -23,6 +24,9 @@ func (k *kferry) Name() string {
 	}
 	return "kferry"
 }
+
+// Takes implements choosy.
+func (k *kferry) Takes(w *workload) bool { return !k.once || onlyFirst(w) }
 
 func (k *kferry) Prepare(ctx context.Context, dir string) error {
 	k.binary = filepath.Join(dir, "kferry")

@@ -51,7 +51,7 @@ type options struct {
 
 const (
 	allParts     = "throughput,latency,wan,idle,api"
-	quickOnes    = "zstd,small,batch16,one,1mb,hot,transactional,compacted,catchup"
+	quickOnes    = "zstd,batch16,one,1mb,hot,transactional,compacted,catchup"
 	quickRecords = 20_000
 )
 

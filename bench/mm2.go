@@ -11,11 +11,11 @@ import (
 // mm2 is Apache's MirrorMaker 2: with its defaults, or with what its users are told to set for throughput.
 type mm2 struct {
 	tuned bool
-	first bool // it carries the first workload alone: its start takes ten seconds, and a short bench has no time for many
+	once  bool // see onlyFirst
 }
 
 // Takes implements choosy.
-func (m mm2) Takes(w *workload) bool { return !m.first || w.name == "zstd" }
+func (m mm2) Takes(w *workload) bool { return !m.once || onlyFirst(w) }
 
 func (m mm2) Name() string {
 	if m.tuned {
