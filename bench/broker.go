@@ -60,6 +60,9 @@ func (b *broker) stop() {
 
 func (b *broker) addr() string { return b.at }
 
+// mostAtOnce is how many partitions are asked for at a time: a controller refuses requests for close to 10,000.
+const mostAtOnce = 5000
+
 // create makes an empty topic and returns when all its partitions answer.
 func (b *broker) create(ctx context.Context, topic string, partitions int, configs map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -68,8 +71,14 @@ func (b *broker) create(ctx context.Context, topic string, partitions int, confi
 	for k, v := range configs {
 		values[k] = &v
 	}
-	if _, err := b.admin.CreateTopic(ctx, int32(partitions), 1, values, topic); err != nil {
+	if _, err := b.admin.CreateTopic(ctx, int32(min(partitions, mostAtOnce)), 1, values, topic); err != nil {
 		return err
+	}
+	for n := mostAtOnce; n < partitions; n += mostAtOnce {
+		rs, err := b.admin.UpdatePartitions(ctx, min(n+mostAtOnce, partitions), topic)
+		if err = errors.Join(err, rs.Error()); err != nil {
+			return err
+		}
 	}
 	t := time.NewTicker(tick)
 	defer t.Stop()

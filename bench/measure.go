@@ -21,7 +21,7 @@ const (
 	// tick is the least time between two looks at the target and at the memory of the contestant. A look costs the target
 	// something for each partition, so the next one waits looks times as long as one took.
 	tick  = 20 * time.Millisecond
-	looks = 20
+	looks = 8
 	// stopLimit is how long a contestant may take to end after SIGTERM.
 	stopLimit = 30 * time.Second
 )
