@@ -60,7 +60,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.Int64Var(&o.records, "records", 1_000_000, "records of workload zstd; the other workloads scale with it")
 	fs.IntVar(&o.partitions, "partitions", 6, "partitions of each topic, where the workload is not about that")
 	fs.IntVar(&o.size, "size", 1000, "bytes of a record value, at least 600, where the workload is not about that")
-	fs.IntVar(&o.feed, "feed", 5000, "records a second that workload catchup writes meanwhile; workload thin has four times as many")
+	fs.IntVar(&o.feed, "feed", 5000, "records a second that workloads catchup and thin write meanwhile")
 	fs.IntVar(&o.runs, "runs", 3, "measured runs of each contestant")
 	fs.StringVar(&o.parts, "parts", allParts, "comma-separated")
 	fs.StringVar(&o.workloads, "workloads", "", "of part throughput, comma-separated; all, or with -quick some of: "+workloadNames(plain(options{})))
