@@ -81,7 +81,7 @@ const javaHeapMB = 512
 // It skips and fails like Start, and also where javac is missing.
 func RunJava(t testing.TB, file string, args ...string) string {
 	t.Helper()
-	require(t, compiler)
+	Need(t, compiler)
 	path, err := filepath.Abs(file)
 	if err != nil {
 		t.Fatal(err)
