@@ -208,12 +208,20 @@ func (w *workload) trickle(ctx context.Context, cl *kgo.Client) error {
 	for i := int64(0); ; {
 		select {
 		case <-ctx.Done():
-			return errors.Join(cl.Flush(context.WithoutCancel(ctx)), failed) // after Flush no promise runs any more
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+			defer cancel()
+			err := cl.Flush(late) // after it no promise runs any more
+			return errors.Join(err, failed)
 		case <-t.C:
 		}
-		for ; i < int64(time.Since(begin).Seconds()*float64(w.feed)); i++ {
+		// Where the source cannot take as much, Produce waits until ctx ends.
+		for ; i < int64(time.Since(begin).Seconds()*float64(w.feed)) && ctx.Err() == nil; i++ {
 			r := &kgo.Record{Topic: w.topic(), Partition: w.partition(i), Key: w.key(i), Value: g.value(w.size, i)}
-			cl.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { failed = errors.Join(failed, err) })
+			cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
+				if err != nil && ctx.Err() == nil {
+					failed = err
+				}
+			})
 		}
 	}
 }
