@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -16,9 +17,13 @@ import (
 	"github.com/kferry/kferry/internal/kafkatest"
 )
 
+// freshMetadata is an option of every client: with kgo's own five seconds a topic that was just made is long unknown.
+var freshMetadata = kgo.MetadataMinAge(50 * time.Millisecond)
+
 // broker is a cluster of one, and a client for looking at it.
 type broker struct {
 	cluster *kafkatest.Cluster
+	at      string // its address
 	client  *kgo.Client
 	admin   *kadm.Client
 	pids    []string // of its JVM
@@ -26,12 +31,12 @@ type broker struct {
 
 func startBroker(ctx context.Context) (*broker, error) {
 	// Deleted topics leave the disk soon, not after a minute.
-	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Config: map[string]string{"log.segment.delete.delay.ms": "1000"}})
+	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Detour: true, Config: map[string]string{"log.segment.delete.delay.ms": "1000"}})
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{cluster: c}
-	if b.client, err = kgo.NewClient(kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
+	b := &broker{cluster: c, at: c.Bootstrap()[0]}
+	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
 		b.admin = kadm.NewClient(b.client)
 		b.pids, err = processes(c.Dir())
 	}
@@ -53,14 +58,27 @@ func (b *broker) stop() {
 	b.cluster.Stop()
 }
 
-func (b *broker) addr() string { return b.cluster.Bootstrap()[0] }
+func (b *broker) addr() string { return b.at }
+
+// mostAtOnce is how many partitions are asked for at a time: a controller refuses requests for close to 10,000.
+const mostAtOnce = 5000
 
 // create makes an empty topic and returns when all its partitions answer.
-func (b *broker) create(ctx context.Context, topic string, partitions int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+func (b *broker) create(ctx context.Context, topic string, partitions int, configs map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if _, err := b.admin.CreateTopic(ctx, int32(partitions), 1, nil, topic); err != nil {
+	values := map[string]*string{}
+	for k, v := range configs {
+		values[k] = &v
+	}
+	if _, err := b.admin.CreateTopic(ctx, int32(min(partitions, mostAtOnce)), 1, values, topic); err != nil {
 		return err
+	}
+	for n := mostAtOnce; n < partitions; n += mostAtOnce {
+		rs, err := b.admin.UpdatePartitions(ctx, min(n+mostAtOnce, partitions), topic)
+		if err = errors.Join(err, rs.Error()); err != nil {
+			return err
+		}
 	}
 	t := time.NewTicker(tick)
 	defer t.Stop()
@@ -80,6 +98,38 @@ func (b *broker) create(ctx context.Context, topic string, partitions int) error
 func (b *broker) drop(ctx context.Context, topic string) error {
 	_, err := b.admin.DeleteTopic(ctx, topic)
 	return err
+}
+
+// configure changes settings of a topic.
+func (b *broker) configure(ctx context.Context, topic string, configs map[string]string) error {
+	var changes []kadm.AlterConfig
+	for k, v := range configs {
+		changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: &v})
+	}
+	rs, err := b.admin.AlterTopicConfigs(ctx, changes, topic)
+	for _, r := range rs {
+		err = errors.Join(err, r.Err)
+	}
+	return err
+}
+
+// sweep removes the topics that have name in theirs.
+func (b *broker) sweep(ctx context.Context, name string) error {
+	all, err := b.admin.ListTopicsWithInternal(ctx)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for t := range all {
+		if strings.Contains(t, name) {
+			old = append(old, t)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	rs, err := b.admin.DeleteTopics(ctx, old...)
+	return errors.Join(err, rs.Error())
 }
 
 // ends are the end offsets of a topic by partition.
@@ -130,13 +180,19 @@ func processes(dir string) ([]string, error) {
 func (b *broker) cpu() float64 {
 	var sum float64
 	for _, pid := range b.pids {
-		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
-		// The name of the program, in parentheses, may hold anything; 11 fields after it come user and system time.
-		if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 13 {
-			sum += ticks(f[11:13])
-		}
+		sum += processCPU(pid)
 	}
 	return sum
+}
+
+// processCPU is what a process has used since its start, in seconds; 0 when it is gone.
+func processCPU(pid string) float64 {
+	stat, _ := os.ReadFile("/proc/" + pid + "/stat")
+	// The name of the program, in parentheses, may hold anything; 11 fields after it come user and system time.
+	if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 13 {
+		return ticks(f[11:13])
+	}
+	return 0
 }
 
 // machineCPU is what all programs of the machine have used since it started, in seconds.

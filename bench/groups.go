@@ -25,7 +25,7 @@ const (
 // commits everything; one in which nothing has changed; and one in which every group has committed.
 func (h *harness) follow(ctx context.Context, n int) error {
 	for _, b := range []*broker{h.source, h.target} {
-		if err := b.create(ctx, groupTopic, groupPartitions); err != nil {
+		if err := b.create(ctx, groupTopic, groupPartitions, nil); err != nil {
 			return err
 		}
 	}

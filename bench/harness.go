@@ -8,31 +8,49 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
-	"github.com/kferry/kferry/internal/check"
-)
+	"golang.org/x/sync/errgroup"
 
-// Workload is data on the source.
-type Workload interface {
-	Name() string
-	Describe() string // one line
-	Topic() string    // on the source
-	Codec() string    // of its batches: none, gzip, snappy, lz4 or zstd
-	Records() int64
-	// Load creates the topic and fills it. It is called once.
-	Load(ctx context.Context, source *broker) error
-}
+	"github.com/kferry/kferry/internal/check"
+	"github.com/kferry/kferry/internal/faults"
+)
 
 // Contestant is a program that copies a topic.
 type Contestant interface {
 	Name() string
 	// Prepare is called once, before the first run; dir is a folder for what it builds.
 	Prepare(ctx context.Context, dir string) error
-	// Command is the process of one run, not started. It must go on until SIGTERM and then end by itself within
+	// Commands are the processes of one run, not started. They must go on until SIGTERM and then end by themselves within
 	// stopLimit. The target topic exists.
-	Command(ctx context.Context, j Job) (*exec.Cmd, error)
+	Commands(ctx context.Context, j Job) ([]*exec.Cmd, error)
+}
+
+// choosy is a contestant that cannot carry everything.
+type choosy interface{ Takes(w *workload) bool }
+
+// holder is a contestant whose one process prepares, says ready on a line of its own, and begins when its input ends. What it
+// uses is not reported.
+type holder interface{ Holds() bool }
+
+// accompanied is a contestant beside which something goes on in each run, until stop is called.
+type accompanied interface {
+	Beside(ctx context.Context) (stop func())
+}
+
+func takes(c Contestant, w *workload) bool {
+	x, ok := c.(choosy)
+	return !ok || x.Takes(w)
+}
+
+// onlyFirst is for contestants that carry nothing else in a quick bench: MirrorMaker 2 takes ten seconds for each start.
+func onlyFirst(w *workload) bool { return w.name == "zstd" }
+
+func holds(c Contestant) bool {
+	x, ok := c.(holder)
+	return ok && x.Holds()
 }
 
 // Job is what one run is to copy.
@@ -45,16 +63,14 @@ type Job struct {
 	Dir            string // an empty folder of its own
 }
 
-var (
-	contestants = []named[Contestant]{
-		{"kferry", func(options) Contestant { return &kferry{} }},
-		{"loop", func(options) Contestant { return loop{} }},
-	}
-	workloads = []named[Workload]{
-		{"zstd", newZstd},
-		{"one", newOne},
-	}
-)
+var contestants = []named[Contestant]{
+	{"kferry", func(options) Contestant { return &kferry{} }},
+	{"kferry2", func(o options) Contestant { return &kferry{replicas: 2, once: o.quick} }},
+	{"mm2", func(o options) Contestant { return mm2{once: o.quick} }},
+	{"mm2-tuned", func(o options) Contestant { return mm2{tuned: true, once: o.quick} }},
+	{"loop", func(options) Contestant { return loop{} }},
+	{"ceiling", func(options) Contestant { return ceiling{} }},
+}
 
 // harness owns the brokers and a temporary folder.
 type harness struct {
@@ -70,10 +86,10 @@ func newHarness(ctx context.Context, o options) (*harness, error) {
 	}
 	h := &harness{o: o, dir: dir}
 	fmt.Println("starting two brokers")
-	if h.source, err = startBroker(ctx); err == nil {
-		h.target, err = startBroker(ctx)
-	}
-	if err != nil {
+	var g errgroup.Group
+	g.Go(func() (err error) { h.source, err = startBroker(ctx); return err })
+	g.Go(func() (err error) { h.target, err = startBroker(ctx); return err })
+	if err := g.Wait(); err != nil {
 		h.close()
 		return nil, err
 	}
@@ -90,42 +106,117 @@ func (h *harness) close() {
 	os.RemoveAll(h.dir) //nolint:errcheck // a temporary folder
 }
 
-// all runs everything. What was measured before an error is returned with it.
-func (h *harness) all(ctx context.Context, ws []Workload, cs []Contestant) (Results, error) {
-	r := Results{Started: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Go: runtime.Version()}
+// prepare has the contestants build what they need.
+func (h *harness) prepare(ctx context.Context, cs []Contestant) error {
 	for _, c := range cs {
-		r.Contestants = append(r.Contestants, c.Name())
 		dir := filepath.Join(h.dir, c.Name())
 		if err := errors.Join(os.Mkdir(dir, 0o700), c.Prepare(ctx, dir)); err != nil {
-			return r, fmt.Errorf("preparing %s: %w", c.Name(), err)
+			return fmt.Errorf("preparing %s: %w", c.Name(), err)
 		}
 	}
-	for _, w := range ws {
-		if err := h.workload(ctx, w, cs, &r); err != nil {
-			return r, fmt.Errorf("workload %s: %w", w.Name(), err)
-		}
-	}
-	return r, nil
+	return nil
 }
 
-// workload loads w, lets each contestant warm the brokers up once, and then measures.
-func (h *harness) workload(ctx context.Context, w Workload, cs []Contestant, r *Results) error {
+func begin() Results {
+	return Results{
+		Started: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Machine: machine(), Go: runtime.Version(),
+		Kafka: kafkaVersion, Revision: revision(),
+	}
+}
+
+// some are those of cs with these names.
+func some(cs []Contestant, names ...string) []Contestant {
+	return slices.DeleteFunc(slices.Clone(cs), func(c Contestant) bool { return !slices.Contains(names, c.Name()) })
+}
+
+// throughput runs every workload. What fails is told at once and in r, and the others go on.
+func (h *harness) throughput(ctx context.Context, ws []*workload, cs []Contestant, r *Results) error {
+	var errs []error
+	for _, w := range ws {
+		if err := h.workload(ctx, w, cs, r); err != nil {
+			errs = append(errs, fmt.Errorf("workload %s: %w", w.name, err))
+			r.Failures = append(r.Failures, errs[len(errs)-1].Error())
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// workload loads w and lets the contestants carry it, in turns, over each of its links. A first run, that of the first
+// contestant, warms the brokers up and is not reported.
+func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r *Results) (err error) {
 	begin := time.Now()
-	if err := w.Load(ctx, h.source); err != nil {
+	if err := w.load(ctx, h.source); err != nil {
 		return fmt.Errorf("loading: %w", err)
 	}
-	stored, err := h.source.stored(ctx, w.Topic())
+	defer func() { err = errors.Join(err, h.source.drop(context.WithoutCancel(ctx), w.topic())) }()
+	l := &loaded{workload: w}
+	if l.content, err = h.source.digest(ctx, w.topic(), nil); err != nil {
+		return err
+	}
+	stored, err := h.source.stored(ctx, w.topic())
 	if err != nil {
 		return err
 	}
-	info := WorkloadInfo{Name: w.Name(), What: w.Describe(), Records: w.Records(), StoredBytes: stored}
-	r.Workloads = append(r.Workloads, info)
+	info := WorkloadInfo{Name: w.name, What: w.String(), StoredBytes: stored, Batches: l.content.batches}
+	info.Records, info.Bytes = l.content.total()
 	fmt.Printf("%s (loaded in %.1f s)\n", info, time.Since(begin).Seconds())
+	links := w.links
+	if links == nil {
+		links = []link{{}}
+	}
+	for _, c := range cs {
+		if takes(c, w) {
+			info.Contestants = append(info.Contestants, c.Name())
+		}
+	}
+	for _, way := range links {
+		at := info
+		at.Name, at.BytesPerSecond = w.name+way.suffix(), way.bytesPerSecond
+		if way.suffix() != "" {
+			at.What += ", " + way.String()
+		}
+		r.Workloads = append(r.Workloads, at)
+		l.row = at.Name
+		if e := h.turns(ctx, l, way, cs, r); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// loaded is a workload that is on the source.
+type loaded struct {
+	*workload
+	row     string // name of the workload and the link
+	content content
+}
+
+// turns is all runs over one link. What failed is returned when all had their turn.
+func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestant, r *Results) error {
+	var errs []error
+	end, err := h.through(way)
+	if err != nil {
+		return err
+	}
+	defer end()
+	broken := map[string]bool{}
 	for n := range h.o.runs + 1 {
-		for _, c := range cs {
-			run, err := h.run(ctx, w, c, n)
+		for i, c := range cs {
+			if !takes(c, l.workload) || n == 0 && (i > 0 || !h.o.warm) || broken[c.Name()] {
+				continue
+			}
+			run, err := h.run(ctx, l, way, c, n)
 			if err != nil {
-				return fmt.Errorf("%s, run %d: %w", c.Name(), n, err)
+				err = fmt.Errorf("%s %s, run %d: %w", l.row, c.Name(), n, err)
+				fmt.Println("FAILED:", err)
+				errs, broken[c.Name()] = append(errs, err), true // it would most likely fail again
+				if ctx.Err() != nil {
+					return errors.Join(errs...)
+				}
+				continue
 			}
 			fmt.Println(run)
 			if n > 0 {
@@ -133,59 +224,96 @@ func (h *harness) workload(ctx context.Context, w Workload, cs []Contestant, r *
 			}
 		}
 	}
-	return h.source.drop(ctx, w.Topic())
+	return errors.Join(errs...)
 }
 
-// run is one run of c. Run 0 is the warm-up: instead of being reported, its target is compared record by record.
-func (h *harness) run(ctx context.Context, w Workload, c Contestant, n int) (Run, error) {
-	name := fmt.Sprintf("%s-%s-%d", w.Name(), c.Name(), n)
+// through puts the link between the contestants and the brokers.
+func (h *harness) through(way link) (end func(), err error) {
+	b := h.target
+	if way.source {
+		b = h.source
+	}
+	if way.suffix() == "" {
+		return func() {}, nil
+	}
+	d := b.cluster.Detours()[0]
+	n, err := faults.NewNetwork([]faults.Route{{Listen: d.Advertised, Broker: d.Broker}})
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Set(way.faults()...); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n.Close, nil
+}
+
+// job is run n of c on topic.
+func (h *harness) job(name, topic, codec string, way link) (Job, error) {
 	j := Job{
-		Name: name, Source: h.source.addr(), Target: h.target.addr(), Topic: w.Topic(), TargetTopic: name + "." + w.Topic(),
-		Codec: w.Codec(), Dir: filepath.Join(h.dir, name),
+		Name: name, Source: h.source.addr(), Target: h.target.addr(), Topic: topic, TargetTopic: name + "." + topic,
+		Codec: codec, Dir: filepath.Join(h.dir, name),
 	}
-	if err := os.Mkdir(j.Dir, 0o700); err != nil {
-		return Run{}, err
-	}
-	want, err := h.source.ends(ctx, j.Topic)
-	if err != nil {
-		return Run{}, err
-	}
-	if err := h.target.create(ctx, j.TargetTopic, len(want)); err != nil {
-		return Run{}, err
-	}
-	syscall.Sync() // what earlier runs left to be written to disk is not for this one to pay
-	out := Run{Workload: w.Name(), Contestant: c.Name(), Number: n, Records: w.Records()}
-	if err := h.measure(ctx, c, j, &out); err != nil {
-		return out, err
-	}
-	got, err := h.target.ends(ctx, j.TargetTopic)
-	if err != nil {
-		return out, err
-	}
-	for p, end := range want {
-		if got[p] != end {
-			return out, fmt.Errorf("partition %d of the target holds %d records, the source %d", p, got[p], end)
+	if way.suffix() != "" {
+		if way.source {
+			j.Source = h.source.cluster.Detours()[0].Advertised
+		} else {
+			j.Target = h.target.cluster.Detours()[0].Advertised
 		}
 	}
-	if n == 0 {
-		if err := h.compare(ctx, j); err != nil {
+	return j, os.Mkdir(j.Dir, 0o700)
+}
+
+// run is one run of c. The target is read back after it.
+func (h *harness) run(ctx context.Context, l *loaded, way link, c Contestant, n int) (out Run, err error) {
+	j, err := h.job(fmt.Sprintf("%s-%s-%d", l.row, c.Name(), n), l.topic(), l.codec, way)
+	if err != nil {
+		return Run{}, err
+	}
+	if err := h.target.create(ctx, j.TargetTopic, len(l.content.parts), nil); err != nil {
+		return Run{}, err
+	}
+	defer func() { err = errors.Join(err, h.sweep(context.WithoutCancel(ctx), j.Name)) }()
+	syscall.Sync() // what earlier runs left to be written to disk is not for this one to pay
+	out = Run{Workload: l.row, Contestant: c.Name(), Number: n}
+	if err := h.measure(ctx, c, j, l, &out); err != nil {
+		return out, err
+	}
+	if l.feed > 0 { // there is more than before
+		if l.content, err = h.source.digest(ctx, j.Topic, nil); err != nil {
 			return out, err
 		}
 	}
-	return out, h.target.drop(ctx, j.TargetTopic)
+	return out, h.verify(ctx, j, l, &out)
 }
 
-// compare reads both topics back.
-func (h *harness) compare(ctx context.Context, j Job) error {
-	begin := time.Now()
-	rep, err := check.Compare(ctx, check.Plain(j.Source), check.Plain(j.Target), check.Options{Topic: j.Topic, TargetTopic: j.TargetTopic})
-	if err == nil {
-		err = rep.Err()
-	}
+// verify reads the target back: it must hold what the source does, or, where the run was cut off, what the source begins with.
+func (h *harness) verify(ctx context.Context, j Job, l *loaded, out *Run) error {
+	got, err := h.target.digest(ctx, j.TargetTopic, nil)
 	if err != nil {
 		return err
 	}
-	took, n := time.Since(begin).Seconds(), rep.Total().Source
-	fmt.Printf("compared %d records with their copies in %.1f s (%.0f a second): equal\n", n, took, float64(n)/took)
-	return nil
+	want := l.content
+	if out.Cut {
+		if want, err = h.source.digest(ctx, j.Topic, got.parts); err != nil {
+			return err
+		}
+	}
+	if out.StoredBytes, err = h.target.stored(ctx, j.TargetTopic); err != nil {
+		return err
+	}
+	records, bytes := got.total()
+	out.Bytes = int64(float64(bytes) * float64(out.Records) / float64(records))
+	out.Batches = got.batches
+	if err = differ(want, got); err == nil || out.Cut {
+		return err
+	}
+	rep, e := check.Compare(ctx, check.Plain(j.Source), check.Plain(j.Target),
+		check.Options{Topic: j.Topic, TargetTopic: j.TargetTopic, Codec: check.AnyCodec, IsolationReadCommitted: true})
+	return fmt.Errorf("%w: %w", err, errors.Join(e, rep.Err()))
+}
+
+// sweep removes what a run has left on both sides.
+func (h *harness) sweep(ctx context.Context, name string) error {
+	return errors.Join(h.source.sweep(ctx, name), h.target.sweep(ctx, name))
 }

@@ -10,10 +10,23 @@ import (
 	"strings"
 )
 
-// kferry is this project's daemon with its defaults, built from the tree.
-type kferry struct{ binary string }
+// kferry is this project's daemon with its defaults, built from the tree; with more than one replica they share the work.
+type kferry struct {
+	replicas int
+	once     bool // see onlyFirst
+	binary   string
+	listen   string // where it serves its page; "": nowhere
+}
 
-func (*kferry) Name() string { return "kferry" }
+func (k *kferry) Name() string {
+	if k.replicas > 1 {
+		return fmt.Sprint("kferry", k.replicas)
+	}
+	return "kferry"
+}
+
+// Takes implements choosy.
+func (k *kferry) Takes(w *workload) bool { return !k.once || onlyFirst(w) }
 
 func (k *kferry) Prepare(ctx context.Context, dir string) error {
 	k.binary = filepath.Join(dir, "kferry")
@@ -24,8 +37,12 @@ func (k *kferry) Prepare(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (k *kferry) Command(ctx context.Context, j Job) (*exec.Cmd, error) {
+func (k *kferry) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "kferry.yaml")
+	listen := "off"
+	if k.listen != "" {
+		listen = k.listen
+	}
 	// The name gives each run its own progress topic, so none resumes what another did.
 	conf := fmt.Sprintf(`clusters:
   src: { bootstrap_servers: [%q] }
@@ -37,12 +54,16 @@ flows:
     topics: [%q]
     policy: identity
     prefix: %q
-http: { listen: "off" }
-`, j.Source, j.Target, j.Name, j.Topic, j.Name+".")
+http: { listen: %q }
+`, j.Source, j.Target, j.Name, j.Topic, j.Name+".", listen)
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
-	return cmd, nil
+	var out []*exec.Cmd
+	for range max(k.replicas, 1) {
+		cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
+		out = append(out, cmd)
+	}
+	return out, nil
 }

@@ -21,13 +21,13 @@ func (loop) Name() string { return "loop" }
 
 func (loop) Prepare(context.Context, string) error { return nil }
 
-func (loop) Command(ctx context.Context, j Job) (*exec.Cmd, error) {
+func (loop) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return exec.CommandContext(ctx, self, loopCommand, "-source", j.Source, "-target", j.Target,
-		"-topic", j.Topic, "-target-topic", j.TargetTopic, "-codec", j.Codec), nil
+	return []*exec.Cmd{exec.CommandContext(ctx, self, loopCommand, "-source", j.Source, "-target", j.Target,
+		"-topic", j.Topic, "-target-topic", j.TargetTopic, "-codec", j.Codec)}, nil
 }
 
 // runLoop copies until ctx ends.
@@ -43,14 +43,14 @@ func runLoop(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	src, err := kgo.NewClient(kgo.SeedBrokers(*source), kgo.ConsumeTopics(*topic),
+	src, err := kgo.NewClient(freshMetadata, kgo.SeedBrokers(*source), kgo.ConsumeTopics(*topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(8<<20))
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst, err := kgo.NewClient(kgo.SeedBrokers(*target), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(compression))
+	dst, err := kgo.NewClient(freshMetadata, kgo.SeedBrokers(*target), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(compression), kgo.ProducerBatchMaxBytes(1<<20))
 	if err != nil {
 		return err
 	}

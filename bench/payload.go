@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -19,6 +20,22 @@ var (
 )
 
 func (g *generator) one(list []string) string { return list[g.rng.IntN(len(list))] }
+
+// leastOrder is the least size of an order.
+const leastOrder = 600
+
+// value is a JSON object of exactly size bytes, at least 60: an order, or where there is no room for one a measurement.
+func (g *generator) value(size int, id int64) []byte {
+	if size >= leastOrder {
+		return g.order(size, id)
+	}
+	b := fmt.Appendf(make([]byte, 0, size+8), `{"id":%d,"oven":"%s","celsius":%d,"note":"`, id, g.one(towns), 200+g.rng.IntN(200))
+	b = append(b, g.one(remark)...)
+	for len(b) < size-2 {
+		b = append(b, '.')
+	}
+	return append(b[:size-2], `"}`...)
+}
 
 // order is a JSON object of exactly size bytes, at least 600.
 func (g *generator) order(size int, id int64) []byte {

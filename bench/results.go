@@ -14,24 +14,34 @@ import (
 
 // Results are what is written as JSON.
 type Results struct {
-	Started     time.Time      `json:"started"`
-	CPUs        int            `json:"cpus"`
-	Go          string         `json:"go"`
-	Contestants []string       `json:"contestants"`
-	Workloads   []WorkloadInfo `json:"workloads"`
-	Runs        []Run          `json:"runs"` // in the order they were made
+	Started   time.Time      `json:"started"`
+	CPUs      int            `json:"cpus"`
+	Machine   string         `json:"machine"`
+	Go        string         `json:"go"`
+	Kafka     string         `json:"kafka"`    // of brokers and MirrorMaker 2
+	Revision  string         `json:"revision"` // of kferry
+	Workloads []WorkloadInfo `json:"workloads"`
+	Runs      []Run          `json:"runs"` // in the order they were made
+	Latencies []Latency      `json:"latencies,omitempty"`
+	Idle      []Idle         `json:"idle,omitempty"`
+	Answers   []Answers      `json:"answers,omitempty"`
+	Failures  []string       `json:"failures,omitempty"`
 }
 
-// WorkloadInfo describes a workload.
+// WorkloadInfo describes a workload, over one link.
 type WorkloadInfo struct {
-	Name        string `json:"name"`
-	What        string `json:"what"`
-	Records     int64  `json:"records"`
-	StoredBytes int64  `json:"stored_bytes"` // on the source's disk
+	Name           string   `json:"name"`
+	Contestants    []string `json:"contestants"`
+	What           string   `json:"what"`
+	Records        int64    `json:"records"`
+	Bytes          int64    `json:"bytes"`   // of keys and values
+	Batches        int64    `json:"batches"` // on the source
+	StoredBytes    int64    `json:"stored_bytes"`
+	BytesPerSecond int64    `json:"link_bytes_per_second"` // of the link between; 0: there is none
 }
 
 func (w WorkloadInfo) String() string {
-	return fmt.Sprintf("%s: %d records, %s, %.0f MB stored", w.Name, w.Records, w.What, float64(w.StoredBytes)/1e6)
+	return fmt.Sprintf("%s: %d records in %d batches, %s, %.0f MB stored", w.Name, w.Records, w.Batches, w.What, float64(w.StoredBytes)/1e6)
 }
 
 // Run is what was measured in one run. CPU and memory are the contestant's alone; brokers stand apart.
@@ -40,42 +50,64 @@ type Run struct {
 	Contestant    string  `json:"contestant"`
 	Number        int     `json:"number"` // from 1; 0 is the warm-up
 	Records       int64   `json:"records"`
+	Bytes         int64   `json:"bytes"`         // of keys and values
+	Batches       int64   `json:"batches"`       // on the target
+	StoredBytes   int64   `json:"stored_bytes"`  // on the target
+	Cut           bool    `json:"cut"`           // its time was over before all records were there
 	Seconds       float64 `json:"seconds"`       // from the start of the process to all records on the target
 	FirstSeconds  float64 `json:"first_seconds"` // from the start of the process to the first record
 	SteadyRate    float64 `json:"steady_rate"`   // records a second from the first record to the last
 	StopSeconds   float64 `json:"stop_seconds"`  // from SIGTERM to the end of the process
+	Unclaimed     bool    `json:"unclaimed"`     // CPU and memory are left out: it is no program for use
 	UserSeconds   float64 `json:"user_seconds"`
 	SystemSeconds float64 `json:"system_seconds"`
-	PeakBytes     int64   `json:"peak_bytes"` // resident
+	WorkCPU       float64 `json:"work_cpu_seconds"` // of both, what came after the first record was there
+	PeakBytes     int64   `json:"peak_bytes"`       // resident
 	SourceCPU     float64 `json:"source_broker_cpu_seconds"`
 	TargetCPU     float64 `json:"target_broker_cpu_seconds"`
 	OtherCPU      float64 `json:"other_cpu_seconds"` // of everything else on the machine; much of it spoils the run
+	Skew          float64 `json:"skew"`              // halfway: what was left of the partition with most over what was left of the middle one; 0: nothing
 }
 
-func (r Run) rate() float64 { return float64(r.Records) / r.Seconds }
-func (r Run) cpu() float64  { return r.UserSeconds + r.SystemSeconds }
+func (r Run) cpu() float64        { return r.UserSeconds + r.SystemSeconds }
+func (r Run) megabytes() float64  { return r.SteadyRate * float64(r.Bytes) / float64(r.Records) / 1e6 }
+func (r Run) perGB() float64      { return r.WorkCPU / float64(r.Bytes) * 1e9 }
+func (r Run) perMillion() float64 { return r.WorkCPU / float64(r.Records) * 1e6 }
+func (r Run) brokers() float64    { return (r.SourceCPU + r.TargetCPU) / float64(r.Bytes) * 1e9 }
 
 func (r Run) String() string {
-	return fmt.Sprintf("%s %s run %d: %.2f s (first record after %.2f s, then %.0f a second), CPU %.2f s, peak %.0f MB, brokers' CPU %.1f + %.1f s, others' %.1f s, stopped in %.2f s",
-		r.Workload, r.Contestant, r.Number, r.Seconds, r.FirstSeconds, r.SteadyRate, r.cpu(), float64(r.PeakBytes)/1e6, r.SourceCPU, r.TargetCPU, r.OtherCPU, r.StopSeconds)
+	cut := ""
+	if r.Cut {
+		cut = ", cut off"
+	}
+	return fmt.Sprintf("%s %s run %d: %.2f s (first record after %.2f s, then %.0f a second%s), CPU %.2f s, peak %.0f MB, brokers' CPU %.1f + %.1f s, others' %.1f s, stopped in %.2f s",
+		r.Workload, r.Contestant, r.Number, r.Seconds, r.FirstSeconds, r.SteadyRate, cut, r.cpu(), float64(r.PeakBytes)/1e6, r.SourceCPU, r.TargetCPU, r.OtherCPU, r.StopSeconds)
 }
 
-// metrics are the columns of a table.
-var metrics = []struct {
+// metric is a column of a table.
+type metric struct {
 	name, format string
 	of           func(Run) float64
-}{
-	{"total s", "%.2f", func(r Run) float64 { return r.Seconds }},
-	{"records/s", "%.0f", Run.rate},
-	{"steady records/s", "%.0f", func(r Run) float64 { return r.SteadyRate }},
-	{"CPU s", "%.2f", Run.cpu},
-	{"peak MB", "%.0f", func(r Run) float64 { return float64(r.PeakBytes) / 1e6 }},
-	{"brokers' CPU s", "%.1f", func(r Run) float64 { return r.SourceCPU + r.TargetCPU }},
-	{"others' CPU s", "%.1f", func(r Run) float64 { return r.OtherCPU }},
+	own          bool // it is of the contestant's process, and not shown where that is unclaimed
+}
+
+var metrics = []metric{
+	{"records/s", "%.0f", func(r Run) float64 { return r.SteadyRate }, false},
+	{"MB/s", "%.1f", Run.megabytes, false},
+	{"first record s", "%.2f", func(r Run) float64 { return r.FirstSeconds }, true},
+	{"total s", "%.2f", func(r Run) float64 { return r.Seconds }, false},
+	{"CPU s/GB", "%.2f", Run.perGB, true},
+	{"CPU s/M records", "%.2f", Run.perMillion, true},
+	{"CPU s with start", "%.2f", Run.cpu, true},
+	{"peak MB", "%.0f", func(r Run) float64 { return float64(r.PeakBytes) / 1e6 }, true},
+	{"target MB", "%.0f", func(r Run) float64 { return float64(r.StoredBytes) / 1e6 }, false},
+	{"brokers' CPU s/GB", "%.2f", Run.brokers, false},
+	{"others' CPU s", "%.1f", func(r Run) float64 { return r.OtherCPU }, false},
+	{"skew", "%.1f", func(r Run) float64 { return r.Skew }, false},
 }
 
 // ratios are what is compared pair by pair.
-var ratios = metrics[1:5]
+var ratios = []metric{metrics[0], metrics[2], metrics[4], metrics[6], metrics[7]}
 
 // spread is the least, the middle and the greatest of some values.
 type spread [3]float64
@@ -108,19 +140,21 @@ func (r Results) tables() []table {
 		for _, m := range metrics {
 			t.rows[0] = append(t.rows[0], m.name)
 		}
+		if w.BytesPerSecond > 0 {
+			t.rows[0] = append(t.rows[0], "share of the link")
+		}
 		for _, m := range ratios {
 			q.rows[0] = append(q.rows[0], m.name)
 		}
-		first := r.runs(w.Name, r.Contestants[0])
-		for i, name := range r.Contestants {
+		first := r.runs(w.Name, w.Contestants[0])
+		for i, name := range w.Contestants {
 			runs := r.runs(w.Name, name)
-			row := []string{name, fmt.Sprint(len(runs))}
-			for _, m := range metrics {
-				row = append(row, spreadOf(each(runs, m.of)).cell(m.format))
+			if len(runs) == 0 {
+				continue
 			}
-			t.rows = append(t.rows, row)
-			if i > 0 {
-				q.rows = append(q.rows, ratioRow(r.Contestants[0]+"/"+name, first, runs))
+			t.rows = append(t.rows, w.row(name, runs))
+			if i > 0 && len(first) > 0 {
+				q.rows = append(q.rows, ratioRow(w.Contestants[0]+"/"+name, first, runs))
 			}
 		}
 		out = append(out, t)
@@ -128,7 +162,34 @@ func (r Results) tables() []table {
 			out = append(out, q)
 		}
 	}
+	for _, t := range []table{r.latencyTable(), r.idleTable(), r.answersTable()} {
+		if len(t.rows) > 1 {
+			out = append(out, t)
+		}
+	}
 	return out
+}
+
+const noFigure = "-"
+
+func (w WorkloadInfo) row(contestant string, runs []Run) []string {
+	row := []string{contestant, fmt.Sprint(len(runs))}
+	for _, m := range metrics {
+		if m.own && runs[0].Unclaimed {
+			row = append(row, noFigure)
+			continue
+		}
+		row = append(row, spreadOf(each(runs, m.of)).cell(m.format))
+	}
+	if w.BytesPerSecond > 0 {
+		row = append(row, spreadOf(each(runs, w.share)).cell("%.2f"))
+	}
+	return row
+}
+
+// share of the link that a run took: of what the batches take as the target has them, which is what passes on its side.
+func (w WorkloadInfo) share(r Run) float64 {
+	return r.SteadyRate * float64(r.StoredBytes) / float64(r.Records) / float64(w.BytesPerSecond)
 }
 
 func ratioRow(name string, a, b []Run) []string {
@@ -137,6 +198,10 @@ func ratioRow(name string, a, b []Run) []string {
 		var v []float64
 		for i := range min(len(a), len(b)) {
 			v = append(v, m.of(a[i])/m.of(b[i]))
+		}
+		if m.own && (a[0].Unclaimed || b[0].Unclaimed) {
+			row = append(row, noFigure)
+			continue
 		}
 		row = append(row, spreadOf(v).cell("%.3f"))
 	}
@@ -153,7 +218,7 @@ func (r Results) runs(workload, contestant string) []Run {
 	return out
 }
 
-func each(runs []Run, of func(Run) float64) []float64 {
+func each[T any](runs []T, of func(T) float64) []float64 {
 	var out []float64
 	for _, r := range runs {
 		out = append(out, of(r))
@@ -173,13 +238,17 @@ func (r Results) Text() string {
 		w.Flush() //nolint:errcheck // a strings.Builder never fails
 		fmt.Fprintln(&b)
 	}
+	for _, f := range r.Failures {
+		fmt.Fprintln(&b, "FAILED:", f)
+	}
 	return b.String()
 }
 
 // Markdown is the same for a page.
 func (r Results) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Bench of %s\n\n%d CPUs shared with both brokers, %s.\n", r.Started.Format(time.RFC3339), r.CPUs, r.Go)
+	fmt.Fprintf(&b, "# Bench of %s\n\n%s, shared with both brokers. kferry %s, %s, Kafka and MirrorMaker 2 %s.\n",
+		r.Started.Format(time.RFC3339), r.Machine, r.Revision, r.Go, r.Kafka)
 	for _, t := range r.tables() {
 		fmt.Fprintf(&b, "\n%s\n\n", t.title)
 		for i, row := range t.rows {
@@ -189,10 +258,13 @@ func (r Results) Markdown() string {
 			}
 		}
 	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(&b, "\nFailed: %s\n", strings.ReplaceAll(f, "\n", " "))
+	}
 	return b.String()
 }
 
-// write makes results-<time>.json and .md in dir.
+// write makes results-<time>.json, .md and the plots in dir.
 func (r Results) write(dir string) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
@@ -203,8 +275,11 @@ func (r Results) write(dir string) error {
 	}
 	base := filepath.Join(dir, "results-"+r.Started.Format("20060102-150405"))
 	err = errors.Join(os.WriteFile(base+".json", append(b, '\n'), 0o644), os.WriteFile(base+".md", []byte(r.Markdown()), 0o644))
+	for _, p := range r.plots() {
+		err = errors.Join(err, os.WriteFile(base+"-"+p.name+".svg", p.svg(), 0o644))
+	}
 	if err == nil {
-		fmt.Println("written:", base+".json and .md")
+		fmt.Println("written:", base+".json, .md and .svg")
 	}
 	return err
 }

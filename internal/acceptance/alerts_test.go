@@ -40,6 +40,7 @@ type duty struct {
 // the dashboards has an answer; then each alert fires in its fault, and no other does. Two things are left to promtool, in
 // deploy/prometheus: a certificate that is rejected, since none expires in time, and the times that ship.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	binary := ferrytest.Monitoring(t, "prometheus")
 	d := newDuty(t)
 	d.prom = watchBy(t, binary, d.a, d.b, d.odd, d.slow)

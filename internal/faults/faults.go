@@ -19,6 +19,7 @@ type Fault struct {
 	kind       string         // of toxic
 	attributes map[string]any // as toxiproxy names them
 	pipe       func(*toxics.ToxicStub)
+	back       func(*toxics.ToxicStub) // the way from the broker, where it is not as pipe
 }
 
 // Latency makes everything come later, each way.

@@ -109,7 +109,9 @@ func (f Fault) addTo(p *toxiproxy.Proxy, k int) error {
 			return err
 		}
 		if own, ok := w.Toxic.(*function); ok {
-			own.pipe = f.pipe
+			if own.pipe = f.pipe; stream == "downstream" && f.back != nil {
+				own.pipe = f.back
+			}
 		}
 	}
 	return nil

@@ -26,6 +26,19 @@ type jvm struct {
 // through the file name.args, because everybody may read those of a process and
 // some of ours are credentials.
 func (j jvm) start(name string, args []string) (*process, error) {
+	cmd, err := j.command(name, args)
+	if err != nil {
+		return nil, err
+	}
+	p, err := launch(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("kafkatest: java: %w", err)
+	}
+	return p, nil
+}
+
+// command is what start starts.
+func (j jvm) command(name string, args []string) (*exec.Cmd, error) {
 	all := append(j.flags(), "-Djava.io.tmpdir="+j.tmp, "-cp", filepath.Join(j.jars, "*"))
 	var text strings.Builder
 	for _, a := range append(all, args...) {
@@ -38,11 +51,7 @@ func (j jvm) start(name string, args []string) (*process, error) {
 	cmd := exec.Command("java", "@"+argFile)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = j.dir, j.stdout, j.stderr
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // Java reads its arguments, and prints, as the locale says
-	p, err := launch(cmd)
-	if err != nil {
-		return nil, fmt.Errorf("kafkatest: java: %w", err)
-	}
-	return p, nil
+	return cmd, nil
 }
 
 func (j jvm) flags() []string {
@@ -72,7 +81,7 @@ const javaHeapMB = 512
 // It skips and fails like Start, and also where javac is missing.
 func RunJava(t testing.TB, file string, args ...string) string {
 	t.Helper()
-	require(t, compiler)
+	Need(t, compiler)
 	path, err := filepath.Abs(file)
 	if err != nil {
 		t.Fatal(err)

@@ -120,7 +120,7 @@ func defaultHeap(o Options) int {
 // without Java or Maven; then it fails it if KFERRY_REQUIRE_KAFKA is set.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	require(t)
+	Need(t)
 	c, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -132,8 +132,8 @@ func Start(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// require ends the test when brokers cannot or shall not run here, or one of needs is not met.
-func require(t testing.TB, needs ...func() error) {
+// Need ends the test when brokers cannot or shall not run here, or one of needs is not met.
+func Need(t testing.TB, needs ...func() error) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: -short leaves real-broker tests out")

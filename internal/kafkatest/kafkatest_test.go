@@ -203,7 +203,7 @@ func (f *fatalTB) Fatal(args ...any) {
 }
 
 func TestSharedNeedsMain(t *testing.T) {
-	require(t)
+	Need(t)
 	shared.Lock()
 	shared.managed = false
 	shared.Unlock()
@@ -262,7 +262,7 @@ func TestThreeBrokers(t *testing.T) {
 }
 
 func TestStartFails(t *testing.T) {
-	require(t)
+	Need(t)
 	c, err := Run(t.Context(), Options{Config: map[string]string{"broker.session.timeout.ms": "soon"}})
 	if err == nil {
 		c.Stop()

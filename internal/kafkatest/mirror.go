@@ -72,7 +72,7 @@ type MM2 struct {
 // test; the end of its log is shown when the test fails.
 func StartMM2(t testing.TB, properties map[string]string) *MM2 {
 	t.Helper()
-	require(t)
+	Need(t)
 	log, err := os.Create(filepath.Join(t.TempDir(), "mm2.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ var mirrorRead []byte
 // replication.policy.class and the like. Skips and fails like RunJava.
 func (c *Cluster) MirrorRead(t testing.TB, alias, group string, properties map[string]string) []string {
 	t.Helper()
-	require(t, compiler)
+	Need(t, compiler)
 	dir := t.TempDir()
 	program := filepath.Join(dir, "MirrorRead.java")
 	if err := os.WriteFile(program, mirrorRead, 0o600); err != nil {
@@ -193,7 +193,7 @@ func (c *Cluster) MirrorRead(t testing.TB, alias, group string, properties map[s
 // records in partition 0 of topic. Skips and fails like Start.
 func (c *Cluster) Formatted(t testing.TB, formatter, topic string, n int) []string {
 	t.Helper()
-	require(t)
+	Need(t)
 	return lines(runJava(t, []string{
 		"org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", strings.Join(c.Bootstrap(), ","),
 		"--command-config", propertiesFile(t, t.TempDir(), c.JavaClient(t, AdminUser)),

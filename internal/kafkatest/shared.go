@@ -57,7 +57,7 @@ func stopShared() {
 // cluster ends, what is down comes up again. Skips and fails like Start.
 func Shared(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	require(t)
+	Need(t)
 	o, err := o.normal()
 	if err != nil {
 		t.Fatal(err)

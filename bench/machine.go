@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/kferry/kferry/internal/kafkatest"
+)
+
+const kafkaVersion = kafkatest.V4
+
+// machine tells what this runs on.
+func machine() string {
+	model, kernel := field("/proc/cpuinfo", "model name"), "?"
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		kernel = strings.TrimSpace(string(b))
+	}
+	return fmt.Sprintf("%d CPUs (%s), %s of memory, %s %s", runtime.NumCPU(), model, field("/proc/meminfo", "MemTotal"), runtime.GOOS, kernel)
+}
+
+// field is what a file of /proc says behind name; "?" when it does not.
+func field(file, name string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return "?"
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if key, value, ok := strings.Cut(s.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "?"
+}
+
+// revision is the commit that this was built from; "?" when the build does not tell.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "?"
+	}
+	rev, dirty := "?", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value[:min(len(s.Value), 12)]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = " (changed)"
+		}
+	}
+	return rev + dirty
+}
