@@ -179,7 +179,7 @@ func (d *demo) run(ctx context.Context, p *process) error {
 	}
 	d.screen.say("two embedded clusters: %s %s -> %s %s", demoSource, d.cfg.Clusters[demoSource].BootstrapServers[0],
 		demoTarget, d.cfg.Clusters[demoTarget].BootstrapServers[0])
-	d.screen.say("metrics: http://%s/metrics    Ctrl-C ends it", srv.Addr())
+	d.screen.say("look at it: http://%s/, or kferry top in another terminal    Ctrl-C ends it", srv.Addr())
 
 	begin := time.Now()
 	ferryCtx, stopFerry := context.WithCancel(context.WithoutCancel(ctx))

@@ -19,7 +19,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	for _, want := range []string{
-		`metrics: http://127\.0\.0\.1:\d+/metrics`,
+		`look at it: http://127\.0\.0\.1:\d+/, or kferry top`,
 		`pizza-orders: [\d,]+ records, .* lag 0`,
 		`pizza-orders ([\d,]+) of ([\d,]+) records arrived, pizza-clicks ([\d,]+) of ([\d,]+) records arrived`,
 	} {
