@@ -141,7 +141,8 @@ func (h *harness) api(ctx context.Context, r *Results) error {
 		r.Failures = append(r.Failures, "api: "+err.Error())
 		return err
 	}
-	pairs := &workload{name: "viewers", codec: "zstd", count: h.o.records, partitions: h.o.partitions, size: h.o.size}
+	// Long enough for each viewer to look several times.
+	pairs := &workload{name: "viewers", codec: "zstd", count: 3 * h.o.records, partitions: h.o.partitions, size: h.o.size}
 	return h.throughput(ctx, []*workload{pairs}, []Contestant{&watchedKferry{kferry: quiet.kferry, viewers: viewers}, quiet}, r)
 }
 

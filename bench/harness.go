@@ -183,6 +183,9 @@ func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r 
 		if e := h.turns(ctx, l, way, cs, r); e != nil {
 			err = errors.Join(err, e)
 		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return err
 }
