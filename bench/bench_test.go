@@ -232,7 +232,8 @@ func TestLoadAndCopy(t *testing.T) {
 		for end := time.Now().Add(time.Minute); records < int(w.count) && time.Now().Before(end); records, largest = counted.seen() {
 			time.Sleep(time.Millisecond)
 		}
-		if records != int(w.count) || w.batch > 0 && largest != w.batch {
+		// Before it has heard from a broker kgo counts with the longer records of old formats, so these may be a few less.
+		if records != int(w.count) || w.batch > 0 && (largest > w.batch || largest < w.batch-w.batch/4) {
 			t.Errorf("%s: %d records in batches of up to %d", w.name, records, largest)
 		}
 		all, err := b.digest(t.Context(), w.topic(), nil)
