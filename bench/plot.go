@@ -60,7 +60,7 @@ const (
 	plotHead                       = 40
 )
 
-// colours of the contestants, in their order: distinct to a colour-blind eye, and on light and dark paper.
+// colours of the contestants, in the order in which they first come: distinct to a colour-blind eye, and on light and dark paper.
 var colours = []string{"#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#999999"}
 
 // svg draws each group to its own scale, for workloads differ by hundreds: a bar is the median, the line through its end goes
@@ -74,6 +74,7 @@ func (p plot) svg() []byte {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n",
 		plotWidth, height+10, plotWidth, height+10)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="10" y="24" font-size="16">%s</text>`+"\n", html.EscapeString(p.title))
+	colour := map[string]string{}
 	y := plotHead
 	for _, g := range p.groups {
 		fmt.Fprintf(&b, `<text x="10" y="%d" font-weight="bold">%s</text>`+"\n", y+20, html.EscapeString(g.name))
@@ -82,8 +83,11 @@ func (p plot) svg() []byte {
 		for _, x := range g.bars {
 			most = max(most, x.values[2])
 		}
-		for i, x := range g.bars {
-			x.draw(&b, y, most, colours[i%len(colours)])
+		for _, x := range g.bars {
+			if colour[x.name] == "" {
+				colour[x.name] = colours[len(colour)%len(colours)]
+			}
+			x.draw(&b, y, most, colour[x.name])
 			y += barHeight + barGap
 		}
 		y += 6
