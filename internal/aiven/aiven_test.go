@@ -154,6 +154,10 @@ func undisturbed(t *testing.T, lag time.Duration) []string {
 	return s.Requests()
 }
 
+// left tells which requests are not disturbed with -short, which goes with the race detector: all that is different from one to
+// the next is the state at Aiven.
+func left(n int) bool { return testing.Short() && n%9 != 0 }
+
 // Killed at every request, after Aiven has carried it out (and where it would change something, also before), and run
 // again: the result is the same, and nothing is there twice.
 func TestApplyGoesOnAfterBeingKilled(t *testing.T) {
@@ -161,7 +165,7 @@ func TestApplyGoesOnAfterBeingKilled(t *testing.T) {
 		requests := undisturbed(t, lag)
 		for n, request := range requests {
 			for _, after := range []bool{false, true} {
-				if writes := !strings.HasPrefix(request, "GET"); !writes && (!after || lag == 0) {
+				if writes := !strings.HasPrefix(request, "GET"); !writes && (!after || lag == 0) || left(n) {
 					continue // as the request before, after
 				}
 				s := fake.New(t)
@@ -202,7 +206,7 @@ func TestApplySurvivesFailures(t *testing.T) {
 	const lag = 4 * time.Second
 	for n, request := range undisturbed(t, lag) {
 		for i, fault := range faults {
-			if strings.HasPrefix(request, "GET") && i != n%len(faults) {
+			if strings.HasPrefix(request, "GET") && i != n%len(faults) || left(n) {
 				continue
 			}
 			s := fake.New(t)
