@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,10 +27,8 @@ func (s shown) Trace(q web.Lookup) (out []web.Trace) {
 
 type traceOptions struct {
 	asked
-	flow, topic string
-	partition   int32
-	offset      int64
-	json        bool
+	spot
+	json bool
 }
 
 func newTraceCommand() *cobra.Command {
@@ -66,6 +62,9 @@ those asked knows; 2 wrong use; 3 configuration invalid.`,
   kferry trace --url http://10.0.0.7:9464 --url http://10.0.0.8:9464 --topic clicks --partition 0 --offset 0`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.topic == "" {
+				return usageError{errors.New("--topic is empty: name a topic of the source")}
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -75,31 +74,15 @@ those asked knows; 2 wrong use; 3 configuration invalid.`,
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	o.flags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&o.flow, "flow", "", "`name` of the flow; needed where several carry the topic")
-	f.StringVar(&o.topic, "topic", "", "`name` of the topic on the source")
-	f.Int32Var(&o.partition, "partition", 0, "partition, `N` from 0 on")
-	f.Int64Var(&o.offset, "offset", 0, "offset on the source, `N` from 0 on")
-	f.BoolVar(&o.json, "json", false, "print JSON, as docs/api.md describes it")
+	o.asked.flags(cmd)
+	o.spot.flags(cmd, "on the source", "offset on the source")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, as docs/api.md describes it")
 	for _, name := range []string{"topic", "partition", "offset"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err)
 		}
 	}
 	return cmd
-}
-
-func (o traceOptions) check() error {
-	switch {
-	case o.topic == "":
-		return usageError{errors.New("--topic is empty: name a topic of the source")}
-	case o.partition < 0:
-		return usageError{fmt.Errorf("--partition %d: must be 0 or above", o.partition)}
-	case o.offset < 0:
-		return usageError{fmt.Errorf("--offset %d: must be 0 or above", o.offset)}
-	}
-	return nil
 }
 
 func (o traceOptions) run(ctx context.Context, w io.Writer) error {
@@ -116,10 +99,7 @@ func (o traceOptions) run(ctx context.Context, w io.Writer) error {
 // askTrace asks every daemon. One that has the partition knows best; one that
 // carries no such topic says so, and counts only if no other says more.
 func (o traceOptions) askTrace(ctx context.Context) (best web.Trace, err error) {
-	query := url.Values{"topic": {o.topic}, "partition": {strconv.Itoa(int(o.partition))}, "offset": {strconv.FormatInt(o.offset, 10)}}
-	if o.flow != "" {
-		query.Set("flow", o.flow)
-	}
+	query := o.query()
 	var failed []error
 	for _, base := range o.urls {
 		var one web.Trace
@@ -145,7 +125,7 @@ func writeTrace(w io.Writer, t web.Trace) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "topic %s, partition %d, offset %d: %s\n%s\n", plain(t.Topic), t.Partition, t.Offset, t.Where, oneLine(t.Text))
 	if t.State != "" {
-		fmt.Fprintf(&b, "flow %s, topic on the target %s, lane %s\n", t.Flow, t.TargetTopic, t.State)
+		fmt.Fprintf(&b, "flow %s, topic on the target %s, lane %s\n", plain(t.Flow), plain(t.TargetTopic), t.State)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

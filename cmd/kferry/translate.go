@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -20,13 +18,11 @@ import (
 
 type offsetsTranslateOptions struct {
 	asked
-	flow, topic string
-	partition   int32
-	offset      int64
-	reverse     bool
-	group       string
-	stored      bool
-	json        bool
+	spot
+	reverse bool
+	group   string
+	stored  bool
+	json    bool
 }
 
 func newOffsetsTranslateCommand() *cobra.Command {
@@ -76,12 +72,9 @@ refuses for good.`,
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	o.flags(cmd)
+	o.asked.flags(cmd)
+	o.spot.flags(cmd, "where the offset is", "offset")
 	f := cmd.Flags()
-	f.StringVar(&o.flow, "flow", "", "`name` of the flow; needed where several carry the topic")
-	f.StringVar(&o.topic, "topic", "", "`name` of the topic where the offset is")
-	f.Int32Var(&o.partition, "partition", 0, "partition, `N` from 0 on")
-	f.Int64Var(&o.offset, "offset", 0, "offset, `N` from 0 on")
 	f.BoolVar(&o.reverse, "reverse", false, "topic and offset are on the target, the answer is for the source")
 	f.StringVar(&o.group, "group", "", "where the group with this `name` is, instead of an offset")
 	f.BoolVar(&o.stored, "stored", false, "answer from what kferry has stored on the target, without asking a running one")
@@ -109,10 +102,8 @@ func (o offsetsTranslateOptions) check(cmd *cobra.Command) error {
 		}
 	case o.topic == "" || len(place) < 3:
 		return usageError{errors.New("give --topic, --partition and --offset, or --group")}
-	case o.partition < 0:
-		return usageError{fmt.Errorf("--partition %d: must be 0 or above", o.partition)}
-	case o.offset < 0:
-		return usageError{fmt.Errorf("--offset %d: must be 0 or above", o.offset)}
+	default:
+		return o.spot.check()
 	}
 	return nil
 }
@@ -146,7 +137,7 @@ func (o offsetsTranslateOptions) groupBack(ctx context.Context, w io.Writer) err
 			continue
 		}
 		one := offsetsTranslateOptions{
-			asked: o.asked, flow: r.Flow, topic: r.TargetTopic, partition: r.Partition, offset: *r.TargetOffset, reverse: true,
+			asked: o.asked, spot: spot{r.Flow, r.TargetTopic, r.Partition, *r.TargetOffset}, reverse: true,
 		}
 		t, err := one.askTranslation(ctx)
 		if err != nil {
@@ -208,10 +199,7 @@ func (o offsetsTranslateOptions) runStored(cmd *cobra.Command) error {
 // askTranslation asks every daemon. That one does not have the partition, or does not answer, counts only if no other
 // one has it.
 func (o offsetsTranslateOptions) askTranslation(ctx context.Context) (t web.Translation, err error) {
-	query := url.Values{"topic": {o.topic}, "partition": {strconv.Itoa(int(o.partition))}, "offset": {strconv.FormatInt(o.offset, 10)}}
-	if o.flow != "" {
-		query.Set("flow", o.flow)
-	}
+	query := o.query()
 	if o.reverse {
 		query.Set("reverse", "true")
 	}
