@@ -172,13 +172,19 @@ func (o *aivenOptions) writeFlags(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 30*time.Minute, "how long it may take")
 }
 
-// with reads the configuration and hands it to what a command does.
-func (o *aivenOptions) with(cmd *cobra.Command, do func(context.Context, *aiven.Client, *aiven.Want) error) error {
-	cfg, err := config.Load(o.config, loadOptions(cmd))
+// aivenOf reads the configuration at path, and makes a client of Aiven from it.
+func aivenOf(cmd *cobra.Command, path string) (*config.Config, *aiven.Client, error) {
+	cfg, err := config.Load(path, loadOptions(cmd))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	c, err := aiven.NewClient(cfg, buildVersion().version, processOf(cmd).clock)
+	return cfg, c, err
+}
+
+// with reads the configuration and hands it to what a command does.
+func (o *aivenOptions) with(cmd *cobra.Command, do func(context.Context, *aiven.Client, *aiven.Want) error) error {
+	cfg, c, err := aivenOf(cmd, o.config)
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,7 @@ configuration invalid; 4 Aiven refuses for good.`,
 		Example: `  kferry aiven connect -c kferry.yaml --write`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(o.config, loadOptions(cmd))
-			if err != nil {
-				return err
-			}
-			c, err := aiven.NewClient(cfg, buildVersion().version, processOf(cmd).clock)
+			cfg, c, err := aivenOf(cmd, o.config)
 			if err != nil {
 				return err
 			}

@@ -364,44 +364,37 @@ func notJava(pattern string) string {
 }
 
 // plain gives Settings the types of JSON; Secrets stay what they are.
-func plain(v any) any {
-	switch v := v.(type) {
-	case config.Settings:
-		out := make(map[string]any, len(v))
-		for key, one := range v {
-			out[key] = plain(one)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = plain(v[i])
-		}
-		return out
-	default:
-		return v
-	}
-}
+func plain(v any) any { return tree(v, func(leaf any) any { return leaf }) }
 
 // reveal gives a user_config as it is sent.
 func reveal(v any) any {
+	return tree(v, func(leaf any) any {
+		if s, ok := leaf.(config.Secret); ok {
+			return s.Reveal()
+		}
+		return leaf
+	})
+}
+
+// tree gives maps and lists the types of JSON, and for each leaf what is made of it.
+func tree(v any, leaf func(any) any) any {
 	switch v := v.(type) {
+	case config.Settings:
+		return tree(map[string]any(v), leaf)
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for key, one := range v {
-			out[key] = reveal(one)
+			out[key] = tree(one, leaf)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = reveal(v[i])
+			out[i] = tree(v[i], leaf)
 		}
 		return out
-	case config.Secret:
-		return v.Reveal()
 	default:
-		return v
+		return leaf(v)
 	}
 }
 
