@@ -171,18 +171,9 @@ func (h *harness) answers(ctx context.Context, addr, path string, lanes, n int) 
 // answersTable has a row for each path.
 func (r Results) answersTable() table {
 	t := table{title: "answers of the status server; min / median / max of the runs", rows: [][]string{{"path", "lanes", "runs", "bytes", "p50 ms", "p99 ms", "max ms"}}}
-	for _, path := range apiPaths {
-		var v []Answers
-		for _, a := range r.Answers {
-			if a.Path == path {
-				v = append(v, a)
-			}
-		}
-		if len(v) == 0 {
-			continue
-		}
+	for _, v := range grouped(r.Answers, func(a Answers) string { return a.Path }) {
 		t.rows = append(t.rows, []string{
-			path, fmt.Sprint(v[0].Lanes), fmt.Sprint(len(v)), fmt.Sprint(v[0].Bytes),
+			v[0].Path, fmt.Sprint(v[0].Lanes), fmt.Sprint(len(v)), fmt.Sprint(v[0].Bytes),
 			spreadOf(each(v, func(a Answers) float64 { return a.P50 })).cell("%.2f"),
 			spreadOf(each(v, func(a Answers) float64 { return a.P99 })).cell("%.2f"),
 			spreadOf(each(v, func(a Answers) float64 { return a.WorstWait })).cell("%.2f"),

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"time"
@@ -38,12 +37,7 @@ func (ceiling) Takes(w *workload) bool { return !w.compacted && w.feed == 0 && w
 func (ceiling) Holds() bool { return true }
 
 func (ceiling) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return []*exec.Cmd{exec.CommandContext(ctx, self, ceilingCommand, "-source", j.Source, "-target", j.Target,
-		"-topic", j.Topic, "-target-topic", j.TargetTopic)}, nil
+	return itself(ctx, ceilingCommand, j)
 }
 
 func runCeiling(ctx context.Context, args []string, in io.Reader, out io.Writer) error {

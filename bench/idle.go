@@ -145,18 +145,9 @@ func (r Results) idleTable() table {
 		parts int
 		name  string
 	}
-	all, order := map[key][]Idle{}, []key{}
-	for _, i := range r.Idle {
-		k := key{i.Partitions, i.Contestant}
-		if all[k] == nil {
-			order = append(order, k)
-		}
-		all[k] = append(all[k], i)
-	}
-	for _, k := range order {
-		v := all[k]
+	for _, v := range grouped(r.Idle, func(i Idle) key { return key{i.Partitions, i.Contestant} }) {
 		t.rows = append(t.rows, []string{
-			fmt.Sprint(k.parts), k.name, fmt.Sprint(len(v)),
+			fmt.Sprint(v[0].Partitions), v[0].Contestant, fmt.Sprint(len(v)),
 			spreadOf(each(v, func(i Idle) float64 { return i.CPU })).cell("%.2f"),
 			spreadOf(each(v, func(i Idle) float64 { return float64(i.Bytes) / 1e6 })).cell("%.0f"),
 			spreadOf(each(v, func(i Idle) float64 { return float64(i.PeakBytes) / 1e6 })).cell("%.0f"),

@@ -312,20 +312,12 @@ func (r Results) latencyTable() table {
 		rate int
 		name string
 	}
-	all, order := map[key][]Latency{}, []key{}
-	for _, l := range r.Latencies {
-		k := key{l.Rate, l.Contestant}
-		if all[k] == nil {
-			order = append(order, k)
-		}
-		all[k] = append(all[k], l)
-	}
-	for _, k := range order {
-		row := []string{fmt.Sprint(k.rate), k.name, fmt.Sprint(len(all[k]))}
+	for _, v := range grouped(r.Latencies, func(l Latency) key { return key{l.Rate, l.Contestant} }) {
+		row := []string{fmt.Sprint(v[0].Rate), v[0].Contestant, fmt.Sprint(len(v))}
 		for i := range quantiles {
-			row = append(row, spreadOf(each(all[k], func(l Latency) float64 { return l.Quantiles[i] })).cell("%.1f"))
+			row = append(row, spreadOf(each(v, func(l Latency) float64 { return l.Quantiles[i] })).cell("%.1f"))
 		}
-		t.rows = append(t.rows, append(row, spreadOf(each(all[k], func(l Latency) float64 { return float64(l.Behind) })).cell("%.0f")))
+		t.rows = append(t.rows, append(row, spreadOf(each(v, func(l Latency) float64 { return float64(l.Behind) })).cell("%.0f")))
 	}
 	return t
 }

@@ -22,12 +22,17 @@ func (loop) Name() string { return "loop" }
 func (loop) Prepare(context.Context, string) error { return nil }
 
 func (loop) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
+	return itself(ctx, loopCommand, j, "-codec", j.Codec)
+}
+
+// itself is this binary as a contestant: another command of it.
+func itself(ctx context.Context, command string, j Job, more ...string) ([]*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return []*exec.Cmd{exec.CommandContext(ctx, self, loopCommand, "-source", j.Source, "-target", j.Target,
-		"-topic", j.Topic, "-target-topic", j.TargetTopic, "-codec", j.Codec)}, nil
+	args := append([]string{command, "-source", j.Source, "-target", j.Target, "-topic", j.Topic, "-target-topic", j.TargetTopic}, more...)
+	return []*exec.Cmd{exec.CommandContext(ctx, self, args...)}, nil
 }
 
 // runLoop copies until ctx ends.

@@ -226,6 +226,21 @@ func each[T any](runs []T, of func(T) float64) []float64 {
 	return out
 }
 
+// grouped puts together what has the same key, in the order in which the keys come.
+func grouped[T any, K comparable](runs []T, key func(T) K) (out [][]T) {
+	at := map[K]int{} // in out
+	for _, r := range runs {
+		k := key(r)
+		n, ok := at[k]
+		if !ok {
+			n = len(out)
+			at[k], out = n, append(out, nil)
+		}
+		out[n] = append(out[n], r)
+	}
+	return out
+}
+
 // Text is the report for a terminal.
 func (r Results) Text() string {
 	var b strings.Builder
