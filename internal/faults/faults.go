@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Shopify/toxiproxy/v2/stream"
 	"github.com/Shopify/toxiproxy/v2/toxics"
 )
 
@@ -88,7 +89,15 @@ func swallow(s *toxics.ToxicStub) {
 
 // Damage has f spoil what passes.
 func Damage(f *Flipper) Fault {
-	return Fault{kind: ownKind, pipe: func(s *toxics.ToxicStub) {
+	return Fault{kind: ownKind, pipe: pieces(func(_ *toxics.ToxicStub, c *stream.StreamChunk) bool {
+		f.Spoil(c.Data)
+		return true
+	})}
+}
+
+// pieces has each piece of a connection seen to before it goes on. False ends the fault behind the piece, because it was interrupted.
+func pieces(see func(s *toxics.ToxicStub, c *stream.StreamChunk) bool) func(*toxics.ToxicStub) {
+	return func(s *toxics.ToxicStub) {
 		for {
 			select {
 			case <-s.Interrupt:
@@ -98,11 +107,14 @@ func Damage(f *Flipper) Fault {
 					s.Close()
 					return
 				}
-				f.Spoil(c.Data)
+				on := see(s, c)
 				s.Output <- c
+				if !on {
+					return
+				}
 			}
 		}
-	}}
+	}
 }
 
 // ownKind is the toxic that is a Go function.

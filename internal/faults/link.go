@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Shopify/toxiproxy/v2/stream"
 	"github.com/Shopify/toxiproxy/v2/toxics"
 )
 
@@ -52,29 +53,17 @@ func Loss(seed uint64, percent float64, pause time.Duration) Fault {
 
 // delayed holds each piece of a connection back for as long as wait says, which is told its length.
 func delayed(wait func(n int) time.Duration) func(*toxics.ToxicStub) {
-	return func(s *toxics.ToxicStub) {
-		// A timer is late by up to a millisecond, so a wait this short is not worth one: the debt is paid with a later piece.
-		const least = time.Millisecond
-		for {
+	// A timer is late by up to a millisecond, so a wait this short is not worth one: the debt is paid with a later piece.
+	const least = time.Millisecond
+	return pieces(func(s *toxics.ToxicStub, c *stream.StreamChunk) bool {
+		if d := wait(len(c.Data)); d > least {
 			select {
+			case <-time.After(d):
 			case <-s.Interrupt:
-				return
-			case c := <-s.Input:
-				if c == nil {
-					s.Close()
-					return
-				}
-				if d := wait(len(c.Data)); d > least {
-					select {
-					case <-time.After(d):
-					case <-s.Interrupt:
-						s.Output <- c
-						return
-					}
-				}
-				c.Timestamp = time.Now() // latency counts from here on
-				s.Output <- c
+				return false
 			}
 		}
-	}
+		c.Timestamp = time.Now() // latency counts from here on
+		return true
+	})
 }
