@@ -16,6 +16,7 @@ import (
 
 	"github.com/kferry/kferry/internal/check"
 	"github.com/kferry/kferry/internal/faults"
+	"github.com/kferry/kferry/internal/kafkatest"
 )
 
 // Contestant is a program that copies a topic.
@@ -61,6 +62,7 @@ type Job struct {
 	TargetTopic    string
 	Codec          string
 	Dir            string // an empty folder of its own
+	Profile        string // the address where a Go process serves its profiles; "": nowhere
 }
 
 var contestants = []named[Contestant]{
@@ -77,6 +79,7 @@ type harness struct {
 	o              options
 	dir            string
 	source, target *broker
+	profiler       *kafkatest.Profiler // nil: nothing is profiled
 }
 
 func newHarness(ctx context.Context, o options) (*harness, error) {
@@ -89,6 +92,9 @@ func newHarness(ctx context.Context, o options) (*harness, error) {
 	var g errgroup.Group
 	g.Go(func() (err error) { h.source, err = startBroker(ctx); return err })
 	g.Go(func() (err error) { h.target, err = startBroker(ctx); return err })
+	if o.profile {
+		g.Go(func() (err error) { h.profiler, err = kafkatest.NewProfiler(ctx, dir); return err })
+	}
 	if err := g.Wait(); err != nil {
 		h.close()
 		return nil, err
@@ -206,8 +212,13 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 	}
 	defer end()
 	broken := map[string]bool{}
-	for n := range h.o.runs + 1 {
-		for i, c := range cs {
+	last := h.o.runs
+	if h.o.profile {
+		last++ // a profiler costs something: that run does not count
+	}
+	for n := range last + 1 {
+		for i := range cs {
+			c := cs[(i+max(n-1, 0))%len(cs)] // another one begins each time: brokers get faster by and by
 			if !takes(c, l.workload) || n == 0 && (i > 0 || !h.o.warm) || broken[c.Name()] {
 				continue
 			}
@@ -222,9 +233,10 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 				continue
 			}
 			fmt.Println(run)
-			if n > 0 {
+			if n > 0 && n <= h.o.runs {
 				r.Runs = append(r.Runs, run)
 			}
+			r.Profiles = append(r.Profiles, run.profiles...)
 		}
 	}
 	return errors.Join(errs...)
@@ -279,6 +291,11 @@ func (h *harness) run(ctx context.Context, l *loaded, way link, c Contestant, n 
 	defer func() { err = errors.Join(err, h.sweep(context.WithoutCancel(ctx), j.Name)) }()
 	syscall.Sync() // what earlier runs left to be written to disk is not for this one to pay
 	out = Run{Workload: l.row, Contestant: c.Name(), Number: n}
+	if n > h.o.runs {
+		if j.Profile, err = freeAddr(); err != nil {
+			return out, err
+		}
+	}
 	if err := h.measure(ctx, c, j, l, &out); err != nil {
 		return out, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -39,10 +40,7 @@ func (k *kferry) Prepare(ctx context.Context, dir string) error {
 
 func (k *kferry) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "kferry.yaml")
-	listen := "off"
-	if k.listen != "" {
-		listen = k.listen
-	}
+	listen := cmp.Or(k.listen, j.Profile, "off")
 	// The name gives each run its own progress topic, so none resumes what another did.
 	conf := fmt.Sprintf(`clusters:
   src: { bootstrap_servers: [%q] }
@@ -54,8 +52,8 @@ flows:
     topics: [%q]
     policy: identity
     prefix: %q
-http: { listen: %q }
-`, j.Source, j.Target, j.Name, j.Topic, j.Name+".", listen)
+http: { listen: %q, pprof: %t }
+`, j.Source, j.Target, j.Name, j.Topic, j.Name+".", listen, j.Profile != "")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
+	_ "net/http/pprof" // for -pprof
 	"os"
 	"os/exec"
 
@@ -22,7 +24,7 @@ func (loop) Name() string { return "loop" }
 func (loop) Prepare(context.Context, string) error { return nil }
 
 func (loop) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
-	return itself(ctx, loopCommand, j, "-codec", j.Codec)
+	return itself(ctx, loopCommand, j, "-codec", j.Codec, "-pprof", j.Profile)
 }
 
 // itself is this binary as a contestant: another command of it.
@@ -41,8 +43,12 @@ func runLoop(ctx context.Context, args []string) error {
 	source, target := fs.String("source", "", "address"), fs.String("target", "", "address")
 	topic, to := fs.String("topic", "", "name"), fs.String("target-topic", "", "name")
 	codec := fs.String("codec", "none", "of the produced batches")
+	profiles := fs.String("pprof", "", "address to serve profiles at")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if *profiles != "" {
+		go http.ListenAndServe(*profiles, nil) //nolint:errcheck,gosec // loopback, and it ends with the process
 	}
 	compression, err := kgoCodec(*codec)
 	if err != nil {

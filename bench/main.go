@@ -44,6 +44,7 @@ type options struct {
 	groups      int           // instead of all else: consumer groups to follow
 	warm        bool
 	quick, keep bool
+	profile     bool
 	lanes       string        // of part idle, and of part api the last
 	window      time.Duration // of a measurement of part latency or idle
 	rates       string        // of part latency
@@ -75,6 +76,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.DurationVar(&o.window, "window", time.Minute, "how long parts latency and idle measure")
 	fs.BoolVar(&o.warm, "warm", true, "have the first contestant carry each workload once before anything counts")
 	fs.BoolVar(&o.quick, "quick", false, "the smallest form of everything, unless other flags say otherwise; its figures mean nothing")
+	fs.BoolVar(&o.profile, "profile", false, "profile each contestant and both brokers in one more run of each workload, which does not count; let runs take some seconds")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs of the contestants")
 	return fs
 }

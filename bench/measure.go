@@ -142,7 +142,13 @@ func (h *harness) measure(ctx context.Context, c Contestant, j Job, l *loaded, r
 	}
 	src0, dst0, all0, own0 := h.source.cpu(), h.target.cpu(), machineCPU(), run.cpu()
 	w := &watch{h: h, l: l, j: j, run: run, r: r, begin: time.Now()}
+	if j.Profile != "" {
+		w.profiling = h.samplers(run, j)
+	}
 	err = w.all(ctx)
+	if w.head > 0 {
+		r.profiles = w.profiling.stop(ctx, r)
+	}
 	r.SourceCPU, r.TargetCPU = h.source.cpu()-src0, h.target.cpu()-dst0
 	r.OtherCPU = max(0, machineCPU()-all0-r.SourceCPU-r.TargetCPU-run.cpu()+own0)
 	stopping := time.Now()
@@ -179,6 +185,8 @@ type watch struct {
 	head     int64         // what was there then; it is left out of the rate
 	firstCPU float64
 	half     bool // half of it was there
+
+	profiling profiling // from the first record on
 }
 
 func (w *watch) all(ctx context.Context) (err error) {
@@ -225,6 +233,7 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 	if have > 0 && w.head == 0 {
 		w.first, w.head, w.firstCPU = now, have, w.run.cpu()
 		r.FirstSeconds = now.Seconds()
+		w.profiling.start(ctx)
 	}
 	if r.Records = have; !w.half && have >= w.want/2 {
 		w.half, r.Skew = true, skew(w.l.content, ends)

@@ -25,6 +25,7 @@ type Results struct {
 	Latencies []Latency      `json:"latencies,omitempty"`
 	Idle      []Idle         `json:"idle,omitempty"`
 	Answers   []Answers      `json:"answers,omitempty"`
+	Profiles  []Profile      `json:"profiles,omitempty"`
 	Failures  []string       `json:"failures,omitempty"`
 }
 
@@ -67,6 +68,7 @@ type Run struct {
 	TargetCPU     float64 `json:"target_broker_cpu_seconds"`
 	OtherCPU      float64 `json:"other_cpu_seconds"` // of everything else on the machine; much of it spoils the run
 	Skew          float64 `json:"skew"`              // halfway: what was left of the partition with most over what was left of the middle one; 0: nothing
+	profiles      []Profile
 }
 
 func (r Run) cpu() float64        { return r.UserSeconds + r.SystemSeconds }
@@ -162,7 +164,7 @@ func (r Results) tables() []table {
 			out = append(out, q)
 		}
 	}
-	for _, t := range []table{r.latencyTable(), r.idleTable(), r.answersTable()} {
+	for _, t := range []table{r.latencyTable(), r.idleTable(), r.answersTable(), r.profileTable()} {
 		if len(t.rows) > 1 {
 			out = append(out, t)
 		}
