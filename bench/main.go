@@ -36,6 +36,7 @@ type options struct {
 	runs        int // measured runs of each contestant and workload
 	parts       string
 	workloads   string
+	wan         string
 	contestants string
 	out         string        // folder of the results
 	timeout     time.Duration // of the whole
@@ -65,6 +66,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.IntVar(&o.runs, "runs", 3, "measured runs of each contestant")
 	fs.StringVar(&o.parts, "parts", allParts, "comma-separated")
 	fs.StringVar(&o.workloads, "workloads", "", "of part throughput, comma-separated; all, or with -quick some of: "+workloadNames(plain(options{})))
+	fs.StringVar(&o.wan, "wan", "", "workloads of part wan, comma-separated; all, or with -quick one of: "+workloadNames(wide(options{})))
 	fs.StringVar(&o.contestants, "contestants", names(contestants), "comma-separated; ratios are of the first to each other one")
 	fs.StringVar(&o.out, "out", filepath.Join("bench", "results"), "folder for results-<time>.json, .md and -<workload>.svg")
 	fs.DurationVar(&o.timeout, "timeout", 8*time.Hour, "end everything after this time")
@@ -101,6 +103,9 @@ func parse(args []string) (options, error) {
 	}
 	if o.workloads == "" {
 		o.workloads = workloadNames(plain(o))
+	}
+	if o.wan == "" {
+		o.wan = workloadNames(wide(o))
 	}
 	switch {
 	case fs.NArg() > 0:
@@ -179,6 +184,10 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	far, err := pick(wide(o), o.wan)
+	if err != nil {
+		return err
+	}
 	cs, err := choose("contestant", contestants, o.contestants, o)
 	if err != nil {
 		return err
@@ -197,13 +206,13 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	results := begin()
-	err = h.all(ctx, ws, cs, &results)
+	err = h.all(ctx, ws, far, cs, &results)
 	fmt.Print("\n", results.Text())
 	return errors.Join(err, results.write(o.out))
 }
 
 // all does the parts that were asked for, each although another failed.
-func (h *harness) all(ctx context.Context, ws []*workload, cs []Contestant, r *Results) error {
+func (h *harness) all(ctx context.Context, ws, far []*workload, cs []Contestant, r *Results) error {
 	still := []string{"kferry", "mm2"}
 	if h.o.quick {
 		still = still[:1]
@@ -212,7 +221,7 @@ func (h *harness) all(ctx context.Context, ws []*workload, cs []Contestant, r *R
 		"throughput": func() error { return h.throughput(ctx, ws, cs, r) },
 		"latency":    func() error { return h.latency(ctx, some(cs, "kferry", "mm2", "loop"), r) },
 		"wan": func() error {
-			return h.throughput(ctx, wide(h.o), some(cs, "kferry", "kferry2", "mm2", "mm2-tuned", "loop"), r)
+			return h.throughput(ctx, far, some(cs, "kferry", "kferry2", "mm2", "mm2-tuned", "loop"), r)
 		},
 		"idle": func() error { return h.idle(ctx, some(cs, still...), r) },
 		"api":  func() error { return h.api(ctx, r) },

@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 	if c.HTTP.Listen != "127.0.0.1:9464" || c.Log != (Log{"info", "auto"}) || c.MemoryBudget != 256<<20 {
 		t.Errorf("got %+v", c)
 	}
-	if a := c.Clusters["a"]; a.Alias != "a" || a.ClientID != "kferry" || a.Connections != 2 || a.TLS.Enabled || a.SASL != (SASL{}) {
+	if a := c.Clusters["a"]; a.Alias != "a" || a.ClientID != "kferry" || a.Connections != 0 || a.TLS.Enabled || a.SASL != (SASL{}) {
 		t.Errorf("got %+v", a)
 	}
 	f := c.Flows[0]
@@ -72,7 +72,7 @@ func TestLaterLayersWin(t *testing.T) {
 	if f := c.Flows[0]; f.RefreshInterval != time.Minute || f.Start.Kind != StartLatest || f.Topics[0] != "t" {
 		t.Errorf("got %+v", f)
 	}
-	if c.Clusters["a"].Connections != 2 || c.Clusters["b"].Connections != 4 {
+	if c.Clusters["a"].Connections != 0 || c.Clusters["b"].Connections != 4 {
 		t.Errorf("got %+v", c.Clusters)
 	}
 }
@@ -169,7 +169,7 @@ func TestExpand(t *testing.T) {
 		"${YAML}": "x\", connections: 9, client_id: \"y", "${NESTED}": "${A}", "${A}$": "one$",
 	} {
 		c := load(t, strings.Replace(twoClusters, `9092"] }`, `9092"], client_id: "`+in+`" }`, 1), o)
-		if a := c.Clusters["a"]; a.ClientID != want || a.Connections != 2 {
+		if a := c.Clusters["a"]; a.ClientID != want || a.Connections != 0 {
 			t.Errorf("%s: got %q, want %q", in, a.ClientID, want)
 		}
 	}

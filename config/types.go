@@ -46,7 +46,7 @@ type Cluster struct {
 	Alias            string   `koanf:"-"` // the key under clusters
 	BootstrapServers []string `koanf:"bootstrap_servers"`
 	ClientID         string   `koanf:"client_id" default:"kferry"`
-	Connections      int      `koanf:"connections" default:"2" limits:"1..16"` // parallel links per broker
+	Connections      int      `koanf:"connections" default:"0" limits:"0..16"` // parallel links per broker; 0 = by the round trip
 	TLS              TLS      `koanf:"tls"`
 	SASL             SASL     `koanf:"sasl"`
 }

@@ -49,7 +49,7 @@ func (p fakes) config(t *testing.T, topics ...string) *config.Config {
 	t.Helper()
 	return &config.Config{
 		Clusters: map[string]config.Cluster{
-			"old": {Alias: "old", BootstrapServers: p.source.ListenAddrs(), ClientID: "kferry"},
+			"old": {Alias: "old", BootstrapServers: p.source.ListenAddrs(), ClientID: "kferry", Connections: 1},
 			"new": {Alias: "new", BootstrapServers: p.target.ListenAddrs(), ClientID: "kferry", Connections: 2},
 		},
 		Flows: []config.Flow{{

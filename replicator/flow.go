@@ -30,8 +30,12 @@ const (
 	// How long a stop waits for what is on its way. Nothing is lost beyond it:
 	// the next start asks the target what arrived.
 	drainFor = 10 * time.Second
-	// What a lane may hold before it fetches no more, in bytes.
-	leastShare, mostShare = 64 << 10, 8 << 20
+	// What a lane may hold at least before it fetches no more, in bytes.
+	leastShare = 64 << 10
+	// A lane that is alone may bring so many bytes a second over a long way, within
+	// these bounds in a round trip: the least is what keeps a broker beside it busy.
+	reachPerSecond        = 75_000_000
+	leastReach, mostReach = 2 << 20, 8 << 20
 	// Backoff of a lane that failed, and of a lane that was stopped.
 	leastBackoff, mostBackoff = 100 * time.Millisecond, 2 * time.Second
 	stoppedRetry              = 30 * time.Second
@@ -395,6 +399,11 @@ func pin(id lane.ID, links int) int {
 	return int((h.Sum32() + uint32(id.Partition)) % uint32(links))
 }
 
+// reach is how many bytes of one lane are on their way over a round trip, at most.
+func reach(trip time.Duration) int64 {
+	return min(max(int64(trip.Seconds()*reachPerSecond), leastReach), mostReach)
+}
+
 // fetcher returns the Fetcher for a broker, started on first use.
 func (f *flow) fetcher(at link) *fetch.Fetcher {
 	if x := f.fetchers[at]; x != nil {
@@ -402,7 +411,7 @@ func (f *flow) fetcher(at link) *fetch.Fetcher {
 	}
 	key := fmt.Sprintf("%s broker %d", f.source.Alias(), at.broker)
 	x := fetch.New(fetch.Options{
-		Link: f.source.Links()[at.n], Broker: at.broker, Budget: f.budget, Rate: f.rate,
+		Link: f.source.Links()[at.n], Broker: at.broker, Budget: f.budget, Reach: int32(reach(f.source.Trip())), Rate: f.rate,
 		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
 			f.helm.post(func() { f.helm.fetchFailed(l, v, cause, key) })
 		},

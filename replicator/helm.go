@@ -183,7 +183,7 @@ func (h *helm) add(id lane.ID, place catalog.Place) *member {
 // share splits most of the memory budget among the lanes.
 func (h *helm) share() {
 	n := int64(len(h.f.lanes) * h.f.siblings)
-	each := min(max(h.f.budget.Limit()*3/4/n, leastShare), mostShare)
+	each := min(max(h.f.budget.Limit()*3/4/n, leastShare), reach(h.f.source.Trip())+reach(h.f.target.Trip()))
 	for _, m := range h.f.lanes {
 		m.lane.Share(each)
 	}

@@ -64,7 +64,7 @@ func virtually(t *testing.T, test func(*testing.T, *virtual)) {
 func (v *virtual) config(topics ...string) *config.Config {
 	return &config.Config{
 		Clusters: map[string]config.Cluster{
-			"old": {Alias: "old", BootstrapServers: v.source.ListenAddrs(), ClientID: "kferry"},
+			"old": {Alias: "old", BootstrapServers: v.source.ListenAddrs(), ClientID: "kferry", Connections: 1},
 			"new": {Alias: "new", BootstrapServers: v.target.ListenAddrs(), ClientID: "kferry"},
 		},
 		Flows:        []config.Flow{{Name: "flow", Source: "old", Target: "new", Topics: topics, Policy: "identity", Separator: ".", RefreshInterval: time.Second}},

@@ -89,13 +89,21 @@ func runConfigCheck(w io.Writer, files []string, o config.LoadOptions) error {
 	return errors.Join(failed...)
 }
 
+// links says how many connections records take to each broker.
+func links(cl config.Cluster) string {
+	if cl.Connections == 0 {
+		return "connections per broker by the round trip"
+	}
+	return plural(cl.Connections, "connection") + " per broker"
+}
+
 // configSummary has a line for the file and one for each cluster, flow and note.
 func configSummary(file string, c *config.Config) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: ok, %s, %s\n", file, plural(len(c.Clusters), "cluster"), plural(len(c.Flows), "flow"))
 	for _, alias := range slices.Sorted(maps.Keys(c.Clusters)) {
 		cl := c.Clusters[alias]
-		fmt.Fprintf(&b, "  cluster %s: %s, %s, %s\n", alias, strings.Join(cl.BootstrapServers, " "), security(cl), plural(cl.Connections, "connection")+" per broker")
+		fmt.Fprintf(&b, "  cluster %s: %s, %s, %s\n", alias, strings.Join(cl.BootstrapServers, " "), security(cl), links(cl))
 	}
 	for _, f := range c.Flows {
 		fmt.Fprintf(&b, "  flow %s: %s -> %s, topics %s%s, policy %s, start %s%s\n", f.Name, f.Source, f.Target,

@@ -49,7 +49,7 @@ func TestConfigCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := file + `: ok, 2 clusters, 1 flow
-  cluster new: new-1.example:9092, plaintext, 2 connections per broker
+  cluster new: new-1.example:9092, plaintext, connections per broker by the round trip
   cluster old: old-1.example:9094 old-2.example:9094, TLS, SCRAM-SHA-512 as alice, 2 connections per broker
   flow old-new: old -> new, topics pizza-.* clicks except pizza-test, policy identity, start 2026-01-31T00:00:00Z
 `

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,11 @@ const (
 	// kgo's pauses between its own retries: short at first, since what we wait
 	// for at a start (a leader of a new topic) takes tens of milliseconds.
 	leastRetryPause, mostRetryPause = 10 * time.Millisecond, 2 * time.Second
+	// Links, where the configuration does not say how many: a TCP connection carries
+	// about its window, some MB, in a round trip, and a broker answers one request
+	// per connection at a time. Beside the broker two keep each other's pauses busy.
+	leastLinks, mostLinks = 2, 8
+	tripPerLink           = 20 * time.Millisecond
 )
 
 // Options are the parts of a cluster that do not come from the configuration.
@@ -53,6 +59,7 @@ type Cluster struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	links  []*Link
+	width  func() int // how many of links are used
 	heard  heard
 }
 
@@ -69,7 +76,16 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 	if err := c.configure(o, log); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
 	}
-	n := max(cfg.Connections, 1)
+	n := cfg.Connections
+	if n == 0 {
+		n = mostLinks
+	}
+	c.width = sync.OnceValue(func() int {
+		if cfg.Connections > 0 {
+			return cfg.Connections
+		}
+		return int(min(leastLinks+c.Trip()/tripPerLink, mostLinks))
+	})
 	// What is produced through Client names its partition itself and may be there
 	// twice. kgo never gives up an idempotent record that was sent, whatever its
 	// context says, and a stop would wait for a broker that fails for ever.
@@ -135,8 +151,13 @@ func (c *Cluster) Client() *kgo.Client { return c.client }
 // Admin is Client with kadm's methods.
 func (c *Cluster) Admin() *kadm.Client { return c.admin }
 
-// Links returns the parallel links, as many as connections are configured.
-func (c *Cluster) Links() []*Link { return c.links }
+// Links returns the parallel links. Where the configuration does not say how many,
+// the first call settles it, by the round trip: it should come after an answer.
+func (c *Cluster) Links() []*Link { return c.links[:c.width()] }
+
+// Trip is the shortest time that an answer took so far, so about a round trip to
+// the nearest broker; 0 before the first answer.
+func (c *Cluster) Trip() time.Duration { return time.Duration(c.heard.trip.Load()) }
 
 // Aside is a link for looking at logs beside the data path. A broker answers one
 // request per connection at a time, and those of Links are held, half a second at
@@ -154,15 +175,29 @@ func (c *Cluster) Heard() time.Time {
 }
 
 // heard is a hook that takes note of answers.
-type heard struct{ at atomic.Int64 } // ns since 1970
+type heard struct {
+	at   atomic.Int64 // of the last, ns since 1970
+	trip atomic.Int64 // of the fastest, ns; 0: none came
+}
 
 // OnBrokerE2E implements kgo.HookBrokerE2E.
 func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if e2e.Err() == nil {
+		h.took(e2e.DurationE2E())
+	}
 	switch kmsg.Key(key) {
 	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate:
 	default:
 		if e2e.Err() == nil {
 			h.at.Store(time.Now().UnixNano())
+		}
+	}
+}
+
+func (h *heard) took(d time.Duration) {
+	for old := h.trip.Load(); old == 0 || int64(d) < old; old = h.trip.Load() {
+		if h.trip.CompareAndSwap(old, max(int64(d), 1)) {
+			return
 		}
 	}
 }

@@ -317,7 +317,7 @@ func TestFetcherAsksForTheSize(t *testing.T) {
 		l := w.lane("a", 0, 0)
 		whole := data(0, 3).bytes()
 		large := slices.Clone(whole)
-		const size = 3 * partitionBytes
+		const size = 3 * reach
 		binary.BigEndian.PutUint32(large[8:], size-12)
 		var asked []int32
 		for _, p := range [][]byte{whole[:70], large, whole} {
@@ -330,7 +330,7 @@ func TestFetcherAsksForTheSize(t *testing.T) {
 		w.add(l)
 		synctest.Wait()
 		want(t, take(t, l), "v0", "v1", "v2")
-		if !slices.Equal(asked, []int32{partitionBytes, partitionBytes, size}) {
+		if !slices.Equal(asked, []int32{reach, reach, size}) {
 			t.Errorf("asked for %v bytes", asked)
 		}
 		w.f.Remove(l) // offset 3 does not exist

@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// reach is what the fetchers of these tests ask per partition.
+const reach = 4 << 20
+
 // world is a Fetcher of a kfake cluster with one broker, in a bubble of
 // synctest: after settle all is quiet.
 type world struct {
@@ -60,7 +63,7 @@ func fetching(t *testing.T, test func(*testing.T, *world)) {
 		}
 		w := &world{t: t, fake: fake, cl: cl, b: budget.New(256 << 20), failed: map[lane.ID]string{}, broker: mirror{}}
 		w.f = New(Options{
-			Link: cl.Links()[0], Broker: 0, Budget: w.b,
+			Link: cl.Links()[0], Broker: 0, Budget: w.b, Reach: reach,
 			Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
