@@ -38,6 +38,8 @@ const (
 	latencySize  = 100 // bytes of a value
 	// settle is how long the records flow before they are measured, as a share of the window.
 	settle = 0.2
+	// warmRate is the rate of a first run, which does not count.
+	warmRate = 20_000
 	// drain is how long the last records may take.
 	drain = 2 * time.Minute
 )
@@ -45,13 +47,21 @@ const (
 // latency measures each rate, the contestants in turns.
 func (h *harness) latency(ctx context.Context, cs []Contestant, r *Results) error {
 	var errs []error
+	if h.o.warm {
+		// Brokers compile what they have done thousands of times, and stumble meanwhile.
+		if _, err := h.latencyOf(ctx, cs[0], warmRate, 0); err != nil {
+			return fmt.Errorf("latency, warming up: %w", err)
+		}
+	}
+	all := append([]Contestant{nil}, cs...)
 	for text := range strings.SplitSeq(h.o.rates, ",") {
 		rate, err := strconv.Atoi(text)
 		if err != nil || rate < 1 {
 			return fmt.Errorf("-rates: %q is no rate", text)
 		}
 		for n := 1; n <= h.o.runs; n++ {
-			for _, c := range append([]Contestant{nil}, cs...) {
+			for i := range all {
+				c := all[(i+n-1)%len(all)] // another one begins each time
 				l, err := h.latencyOf(ctx, c, rate, n)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("latency at %d a second, %s, run %d: %w", rate, l.Contestant, n, err))
