@@ -22,7 +22,8 @@ var freshMetadata = kgo.MetadataMinAge(50 * time.Millisecond)
 
 // broker is a cluster of one, and a client for looking at it.
 type broker struct {
-	cluster *kafkatest.Cluster
+	cluster *kafkatest.Cluster // nil: it is embedded
+	end     func()
 	at      string // its address
 	client  *kgo.Client
 	admin   *kadm.Client
@@ -35,7 +36,7 @@ func startBroker(ctx context.Context) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{cluster: c, at: c.Bootstrap()[0]}
+	b := &broker{cluster: c, end: c.Stop, at: c.Bootstrap()[0]}
 	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
 		b.admin = kadm.NewClient(b.client)
 		b.pids, err = processes(c.Dir())
@@ -55,7 +56,7 @@ func (b *broker) stop() {
 	if b.client != nil {
 		b.client.Close()
 	}
-	b.cluster.Stop()
+	b.end()
 }
 
 func (b *broker) addr() string { return b.at }

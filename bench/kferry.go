@@ -14,6 +14,7 @@ import (
 // kferry is this project's daemon with its defaults, built from the tree; with more than one replica they share the work.
 type kferry struct {
 	replicas int
+	cores    int  // of each process; 0: all
 	once     bool // see onlyFirst
 	binary   string
 	listen   string // where it serves its page; "": nowhere
@@ -61,6 +62,9 @@ http: { listen: %q, pprof: %t }
 	for range max(k.replicas, 1) {
 		cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
+		if k.cores > 0 {
+			cmd.Env = append(cmd.Env, fmt.Sprint("GOMAXPROCS=", k.cores))
+		}
 		out = append(out, cmd)
 	}
 	return out, nil

@@ -8,7 +8,7 @@
 // Words: a workload is the data on the source, loaded once; a contestant is a program that copies it; a run is one
 // start of a contestant, from its beginning to all records on a fresh target topic. Contestants take turns, so that what
 // the machine does meanwhile strikes all alike, and run n of one is compared with run n of the other. A part is one kind
-// of question: throughput, latency, wan (throughput over a long link), idle, api (what the status page costs).
+// of question: throughput, latency, wan (throughput over a long link), replicas, idle, api (what the status page costs).
 //
 // A contestant is one file that implements Contestant, and a line in contestants; a workload is a line in plain or wide.
 package main
@@ -52,7 +52,7 @@ type options struct {
 }
 
 const (
-	allParts     = "throughput,latency,wan,idle,api"
+	allParts     = "throughput,latency,wan,replicas,idle,api"
 	quickOnes    = "zstd,batch16,one,1mb,hot,transactional,compacted,catchup"
 	quickRecords = 20_000
 )
@@ -223,8 +223,9 @@ func (h *harness) all(ctx context.Context, ws, far []*workload, cs []Contestant,
 		"wan": func() error {
 			return h.throughput(ctx, far, some(cs, "kferry", "kferry2", "mm2", "mm2-tuned", "loop"), r)
 		},
-		"idle": func() error { return h.idle(ctx, some(cs, still...), r) },
-		"api":  func() error { return h.api(ctx, r) },
+		"replicas": func() error { return h.replicas(ctx, r) },
+		"idle":     func() error { return h.idle(ctx, some(cs, still...), r) },
+		"api":      func() error { return h.api(ctx, r) },
 	}
 	var errs []error
 	for part := range strings.SplitSeq(h.o.parts, ",") {

@@ -184,7 +184,8 @@ type watch struct {
 	first    time.Duration // when any record was seen
 	head     int64         // what was there then; it is left out of the rate
 	firstCPU float64
-	half     bool // half of it was there
+	middle   time.Duration // when half of it was there; 0: not yet
+	halfway  int64         // what was there then
 
 	profiling profiling // from the first record on
 }
@@ -235,8 +236,8 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 		r.FirstSeconds = now.Seconds()
 		w.profiling.start(ctx)
 	}
-	if r.Records = have; !w.half && have >= w.want/2 {
-		w.half, r.Skew = true, skew(w.l.content, ends)
+	if r.Records = have; w.middle == 0 && have >= w.want/2 {
+		w.middle, w.halfway, r.Skew = now, have, skew(w.l.content, ends)
 	}
 	if have >= w.want && w.feed != nil {
 		if err := w.caughtUp(ctx); err != nil {
@@ -250,6 +251,9 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 	r.Seconds, r.WorkCPU = now.Seconds(), w.run.cpu()-w.firstCPU
 	if r.SteadyRate = float64(have-w.head) / (now - w.first).Seconds(); now == w.first { // one look saw all of it
 		r.SteadyRate, r.WorkCPU = float64(have)/r.Seconds, w.firstCPU
+	}
+	if r.SecondRate = r.SteadyRate; w.middle > 0 && w.middle < now {
+		r.SecondRate = float64(have-w.halfway) / (now - w.middle).Seconds()
 	}
 	return true, nil
 }

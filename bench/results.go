@@ -58,6 +58,7 @@ type Run struct {
 	Seconds       float64 `json:"seconds"`       // from the start of the process to all records on the target
 	FirstSeconds  float64 `json:"first_seconds"` // from the start of the process to the first record
 	SteadyRate    float64 `json:"steady_rate"`   // records a second from the first record to the last
+	SecondRate    float64 `json:"second_rate"`   // of the second half alone
 	StopSeconds   float64 `json:"stop_seconds"`  // from SIGTERM to the end of the process
 	Unclaimed     bool    `json:"unclaimed"`     // CPU and memory are left out: it is no program for use
 	UserSeconds   float64 `json:"user_seconds"`
@@ -106,10 +107,11 @@ var metrics = []metric{
 	{"brokers' CPU s/GB", "%.2f", Run.brokers, false},
 	{"others' CPU s", "%.1f", func(r Run) float64 { return r.OtherCPU }, false},
 	{"skew", "%.1f", func(r Run) float64 { return r.Skew }, false},
+	{"second half records/s", "%.0f", func(r Run) float64 { return r.SecondRate }, false},
 }
 
 // ratios are what is compared pair by pair.
-var ratios = []metric{metrics[0], metrics[2], metrics[4], metrics[6], metrics[7]}
+var ratios = []metric{metrics[0], metrics[2], metrics[4], metrics[6], metrics[7], metrics[12]}
 
 // spread is the least, the middle and the greatest of some values.
 type spread [3]float64
