@@ -41,7 +41,8 @@ The token is that of aiven.token, aiven.token_file or the variable AIVEN_TOKEN.
 Nothing is kept on this machine: each command asks Aiven what there is. So any of
 them may be interrupted anywhere, and run again.`,
 	}
-	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand())
+	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand(),
+		newAivenTopicsCommand(), newAivenACLsCommand(), newAivenSchemasCommand())
 	return cmd
 }
 
@@ -216,7 +217,7 @@ func (o *aivenOptions) plan(ctx context.Context, w io.Writer, c *aiven.Client, w
 	return nil
 }
 
-var signs = map[aiven.Action]string{aiven.Create: "+", aiven.Change: "~", aiven.Drift: "~", aiven.Adopt: "~", aiven.Keep: "=", aiven.Left: " ", aiven.Blocked: "!"}
+var signs = map[aiven.Action]string{aiven.Create: "+", aiven.Change: "~", aiven.Drift: "~", aiven.Adopt: "~", aiven.Keep: "=", aiven.Left: " ", aiven.Differs: "!", aiven.Blocked: "!"}
 
 func (o *aivenOptions) writePlan(w io.Writer, plan *aiven.Plan) error {
 	if o.json {
