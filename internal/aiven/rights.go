@@ -104,13 +104,16 @@ func (c *Client) PlanRights(ctx context.Context, service string, rights []Right,
 	if err != nil {
 		return nil, c.about(err, "ACLs of "+service)
 	}
-	p := &Plan{Steps: []*Step{}}
+	p, planned := &Plan{Steps: []*Step{}}, map[string]bool{}
 	for i := range rights {
 		r := &rights[i]
+		if planned[keyOf(r)] {
+			continue // flows from one source want the same
+		}
+		planned[keyOf(r)] = true
 		p.add("right", inWords(r), there[keyOf(r)], func(ctx context.Context) error {
 			return c.about(c.allow(ctx, service, r), "rights of "+r.Principal)
 		})
-		there[keyOf(r)] = true // the same one may be wanted twice
 	}
 	if len(grants) == 0 {
 		return p, nil

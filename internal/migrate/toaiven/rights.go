@@ -19,18 +19,19 @@ import (
 )
 
 // Rights are what users may do with the topics of the flows to the Kafka service, and with groups and transactions, as
-// far as the source's ACLs say it. left are those of these users that cannot be had there, and why.
+// far as the source's ACLs say it. left are those of these users that they do not get there, and why.
 func Rights(ctx context.Context, cfg *config.Config) (rights []aiven.Right, left []string, err error) {
 	err = eachFlow(ctx, cfg, func(source *kafka.Cluster, s scope, _ []string) error {
 		acls, err := acls(ctx, source)
 		if err != nil {
 			return err
 		}
-		r, l := s.carry(acls)
+		r, l := s.carry(acls, "User:"+cfg.Clusters[s.flow.Source].SASL.Username)
 		rights, left = append(rights, r...), append(left, l...)
 		return nil
 	})
-	return rights, left, err
+	slices.Sort(left)
+	return rights, slices.Compact(left), err
 }
 
 // userName is what Aiven takes as the name of a user. A principal may be more: a pattern, or a certificate's subject.
@@ -80,11 +81,15 @@ func acls(ctx context.Context, source *kafka.Cluster) ([]acl, error) {
 	return out, nil
 }
 
-// carry picks the ACLs about the topics of a flow, and what else the same users have.
-func (s scope) carry(all []acl) (rights []aiven.Right, left []string) {
+// carry picks the ACLs about the topics of a flow, and what else the same users have; own is who kferry is at the source.
+func (s scope) carry(all []acl, own string) (rights []aiven.Right, left []string) {
 	users := map[string]bool{}
 	for _, a := range all {
 		users[a.principal] = users[a.principal] || s.concerns(a)
+	}
+	if users[own] {
+		users[own] = false
+		left = append(left, own+": kferry itself is this user at the source, and has its own at Aiven. If others are it, too, give them rights by --grant")
 	}
 	for _, a := range all {
 		if !users[a.principal] || a.resource == "TOPIC" && !s.concerns(a) {

@@ -22,6 +22,7 @@ func TestCarry(t *testing.T) {
 		{"User:kitchen", "10.0.0.7", "TOPIC", "alice-pizza-", "PREFIXED", "READ", "ALLOW"},
 		{"User:kitchen", "*", "GROUP", "kitchen", "LITERAL", "READ", "ALLOW"},
 		{"User:../../etc", "*", "TOPIC", "*", "LITERAL", "READ", "DENY"},
+		{"User:alice", "*", "TOPIC", "*", "LITERAL", "ALL", "ALLOW"},
 		{"User:else", "*", "TOPIC", "other", "LITERAL", "READ", "ALLOW"},
 		{"User:else", "*", "GROUP", "else", "LITERAL", "READ", "ALLOW"},
 	}
@@ -31,16 +32,16 @@ func TestCarry(t *testing.T) {
 		left   []string
 	}{
 		{"", []string{"User:shop Topic alice-pizza-orders LITERAL Write ALLOW *", "User:shop TransactionalId shop- PREFIXED Write ALLOW *", "User:kitchen Topic alice-pizza- PREFIXED Read ALLOW 10.0.0.7",
-			"User:kitchen Group cooks LITERAL Read ALLOW *", "User:../../etc Topic * LITERAL Read DENY *"}, []string{"Aiven's own business"}},
+			"User:kitchen Group cooks LITERAL Read ALLOW *", "User:../../etc Topic * LITERAL Read DENY *"}, []string{"kferry itself is this user", "Aiven's own business"}},
 		{"alice-", []string{"User:shop Topic pizza-orders LITERAL Write ALLOW *", "User:shop TransactionalId shop- PREFIXED Write ALLOW *",
-			"User:kitchen Group cooks LITERAL Read ALLOW *", "User:../../etc Topic * LITERAL Read DENY *"}, []string{"Aiven's own business", "this prefix comes to is not certain"}},
+			"User:kitchen Group cooks LITERAL Read ALLOW *", "User:../../etc Topic * LITERAL Read DENY *"}, []string{"kferry itself is this user", "Aiven's own business", "this prefix comes to is not certain"}},
 	} {
 		pol, err := policy.New(policy.Options{Kind: policy.Identity, StripPrefix: c.strip})
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := scope{config.Flow{Policy: "identity", StripPrefix: c.strip, GroupNames: []string{"kitchen=cooks"}}, pol, []catalog.Wanted{{Source: "alice-pizza-orders"}}}
-		rights, left := s.carry(all)
+		rights, left := s.carry(all, "User:alice")
 		var got []string
 		for _, r := range rights {
 			got = append(got, fmt.Sprint(r.Principal, " ", r.ResourceType, " ", r.ResourceName, " ", r.PatternType, " ", r.Operation, " ", r.PermissionType, " ", *r.Host))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -71,7 +72,8 @@ func registry(ctx context.Context, at config.Registry) ([]aiven.Subject, error) 
 			}
 			s.Versions = append(s.Versions, one)
 		}
-		level := cl.Compatibility(ctx, name)[0]
+		// Some registries give their own level, unless told not to.
+		level := cl.Compatibility(sr.WithParams(ctx, sr.RawParams(url.Values{"defaultToGlobal": {"false"}})), name)[0]
 		var refused *sr.ResponseError
 		switch {
 		case level.Err == nil:
