@@ -14,7 +14,7 @@ var others = []string{"pizza-orders", "slice-orders", "pizza-clicks", "slice-cli
 // password is said in plain words, by a real login that fails at a real broker, and a right one mends it.
 func TestApply(t *testing.T) {
 	t.Parallel() // it mostly waits
-	w := newWorld(t)
+	w := newWorld(t, "slice-")
 	kferry, hurried := ferrytest.Binary(t, w.source.Dir()), ferrytest.Hurried(t, w.source.Dir())
 	w.example(others...)
 	w.run(0, hurried, "datagen", "--cluster", "cloudkarafka", "--topic", "slice-clicks", "--create-topic", "--partitions", "3", "--records", "3000", "--rate", "0")

@@ -206,10 +206,14 @@ func (m *mirrors) endpoint(f fake.Flow) map[string]any {
 	return nil
 }
 
+// mirrorName is what the flow behind the fake is called.
+func (w *world) mirrorName() string {
+	return "mm2-" + strings.ToLower(strings.TrimPrefix(w.t.Name(), "Test"))
+}
+
 // config is a flow of Aiven's as one of kferry's.
 func (m *mirrors) config(f fake.Flow, source map[string]any) string {
 	type tree = map[string]any
-	name := "mm2-" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(m.w.t.Name(), "Test"), "/", "-"))
 	target := m.w.target.Config(f.Target, kafkatest.AdminUser)
 	text, err := yaml.Marshal(tree{
 		"clusters": tree{
@@ -218,7 +222,7 @@ func (m *mirrors) config(f fake.Flow, source map[string]any) string {
 			f.Target: tree{"bootstrap_servers": target.BootstrapServers, "tls": tree{"enabled": true, "ca_file": target.TLS.CAFile},
 				"sasl": tree{"mechanism": target.SASL.Mechanism, "username": target.SASL.Username, "password": target.SASL.Password.Reveal()}},
 		},
-		"flows": []tree{{"name": name, "source": f.Source, "target": f.Target, "topics": f.Fields["topics"], "topics_exclude": f.Fields["topics.blacklist"], "refresh_interval": "500ms"}},
+		"flows": []tree{{"name": m.w.mirrorName(), "source": f.Source, "target": f.Target, "topics": f.Fields["topics"], "topics_exclude": f.Fields["topics.blacklist"], "refresh_interval": "500ms"}},
 		"http":  tree{"listen": "127.0.0.1:0"},
 		"log":   tree{"format": "text"},
 	})

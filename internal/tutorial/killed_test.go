@@ -33,7 +33,8 @@ func atAiven(s *fake.Server) string {
 // "kferry aiven apply" is killed at each of its requests (kill -9; those that change something before and after Aiven
 // carried them out) and run again: what comes out is what comes out undisturbed, so nothing is there twice.
 func TestApplyKilled(t *testing.T) {
-	w := newWorld(t)
+	t.Parallel()
+	w := newWorld(t, "none-")
 	kferry := ferrytest.Hurried(t, w.source.Dir())
 	w.example(others...)
 	// Flows are only written down here: TestApply has them carried.

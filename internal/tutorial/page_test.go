@@ -83,7 +83,8 @@ BLOCK`
 
 // The page's story, as it stands there.
 func TestPage(t *testing.T) {
-	w := newWorld(t)
+	t.Parallel()
+	w := newWorld(t, "pizza-", "orders")
 	kferry := ferrytest.Hurried(t, w.source.Dir())
 	w.env = append(w.env, "PATH="+filepath.Dir(kferry)+":"+kafkatest.Tools(t)+":"+os.Getenv("PATH"), "KFERRY_HTTP_LISTEN="+freeAddress(t))
 	terminals, printed, kept := map[string]*terminal{}, "", filepath.Join(t.TempDir(), "kept")

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -48,13 +49,19 @@ type world struct {
 	said           bytes.Buffer // by all commands
 }
 
-// newWorld is an Aiven with nothing in it, and a source where alice may do everything.
-func newWorld(t testing.TB) *world {
+// newWorld is an Aiven with nothing in it, and a source where alice may do everything. Topics with the prefix are the
+// test's own, and so are those that are named by its flows.
+func newWorld(t testing.TB, prefix string, flows ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(),
 		source: kafkatest.Shared(t, kafkatest.Options{Security: kafkatest.SASLSSL, Authorizer: true, Users: sourceUsers}),
-		target: kafkatest.Shared(t, kafkatest.Options{Security: kafkatest.SASLSSL, Authorizer: true, Config: map[string]string{"delete.topic.enable": "true"}}),
+		target: kafkatest.Shared(t, kafkatest.Options{Security: kafkatest.SASLSSL, Authorizer: true}),
 	}
+	t.Cleanup(func() {
+		for _, c := range []*kafkatest.Cluster{w.source, w.target} {
+			clean(t, c, prefix, append(flows, w.mirrorName()))
+		}
+	})
 	all := func(b *kadm.ACLBuilder) *kadm.ACLBuilder { return b.Operations(kadm.OpAll) }
 	w.source.Allow(t, "alice", all(kadm.NewACLs().Topics("*")))
 	w.source.Allow(t, "alice", all(kadm.NewACLs().Groups("*")))
@@ -84,8 +91,40 @@ func newWorld(t testing.TB) *world {
 	w.mirrors = &mirrors{w: w, running: map[string]*ferrytest.Ferry{}}
 	w.aiven = newAiven(w)
 	w.env = ferrytest.Environ("CLOUDKARAFKA_SERVER="+w.source.Bootstrap()[0], "CLOUDKARAFKA_PASSWORD="+sourceUsers["alice"],
-		"CLOUDKARAFKA_REGISTRY="+w.registry.URL(), "AIVEN_TOKEN="+fake.Token, "KFERRY_AIVEN_API="+w.aiven.URL)
+		"CLOUDKARAFKA_REGISTRY="+w.registry.URL(), "KITCHEN_PASSWORD="+sourceUsers["kitchen"], "AIVEN_TOKEN="+fake.Token, "KFERRY_AIVEN_API="+w.aiven.URL)
 	return w
+}
+
+// clean deletes the topics and groups of a test, so that it can run again.
+func clean(t testing.TB, c *kafkatest.Cluster, prefix string, flows []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cl, err := c.NewClient(kafkatest.AdminUser)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	topics, err := admin.ListTopics(ctx)
+	groups, err2 := admin.ListGroups(ctx)
+	if err := errors.Join(err, err2); err != nil {
+		t.Error(err)
+	}
+	for _, name := range topics.Names() {
+		own := strings.HasPrefix(name, prefix)
+		for _, f := range flows {
+			own = own || strings.HasPrefix(name, "kferry."+f+".")
+		}
+		if own {
+			_, _ = admin.DeleteTopics(ctx, name) // what stays goes with the cluster
+		}
+	}
+	for _, name := range groups.Groups() {
+		if strings.HasPrefix(name, prefix) {
+			_, _ = admin.DeleteGroups(ctx, name)
+		}
+	}
 }
 
 // newAiven is a fake that a process can ask: its services start at once, for it has no minutes.
