@@ -141,23 +141,25 @@ var number = regexp.MustCompile(`\d[\d,.]*\d`)
 // shows says what is missing of what the page shows, "" if nothing is.
 func shows(page, printed string) string {
 	lines := strings.Split(strings.TrimRight(printed, "\n"), "\n")
-	at, any := 0, false
+	at, gap := 0, false
 	for want := range strings.Lines(page) {
 		want = strings.Join(strings.Fields(want), " ")
 		if want == "..." {
-			any = true
+			gap = true
 			continue
 		}
 		text := regexp.QuoteMeta(number.ReplaceAllString(strings.ReplaceAll(want, "...", "\x00"), "\x01"))
 		re := regexp.MustCompile("^" + strings.NewReplacer("\x00", ".*", "\x01", `\d[\d,.]*`).Replace(text) + "$")
-		for ; at < len(lines) && any && !re.MatchString(strings.Join(strings.Fields(lines[at]), " ")); at++ { //nolint:revive // it looks for the line
+		fits := func(line string) bool { return re.MatchString(strings.Join(strings.Fields(line), " ")) }
+		if gap {
+			at += max(slices.IndexFunc(lines[at:], fits), 0)
 		}
-		if at == len(lines) || !re.MatchString(strings.Join(strings.Fields(lines[at]), " ")) {
+		if at == len(lines) || !fits(lines[at]) {
 			return fmt.Sprintf("the page shows %q", want)
 		}
-		at, any = at+1, false
+		at, gap = at+1, false
 	}
-	if at < len(lines) && !any {
+	if at < len(lines) && !gap {
 		return fmt.Sprintf("the page does not show %q", lines[at])
 	}
 	return ""
@@ -230,4 +232,3 @@ func (term *terminal) interrupt() {
 		term.w.t.Errorf("after Ctrl-C: exit code %d\n%s", s.ExitCode(), term.out.Bytes())
 	}
 }
-
