@@ -68,6 +68,7 @@ type layers struct {
 func (l *layers) merge(ko *koanf.Koanf, tree map[string]any) {
 	for alias := range branch(tree, "clusters") {
 		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "sasl", "password"})
+		l.replaceTwin(ko, tree, keyPath{"clusters", alias, "schema_registry", "password"})
 	}
 	l.replaceTwin(ko, tree, keyPath{"http", "actions_token"})
 	l.replaceTwin(ko, tree, keyPath{"aiven", "token"})

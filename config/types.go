@@ -49,6 +49,16 @@ type Cluster struct {
 	Connections      int      `koanf:"connections" default:"0" limits:"0..16"` // parallel links per broker; 0 = by the round trip
 	TLS              TLS      `koanf:"tls"`
 	SASL             SASL     `koanf:"sasl"`
+	SchemaRegistry   Registry `koanf:"schema_registry"`
+}
+
+// Registry is the schema registry that belongs to a cluster; absent when URL is
+// "". Load puts the content of PasswordFile into Password.
+type Registry struct {
+	URL          string `koanf:"url"`
+	Username     string `koanf:"username"` // "" = it asks for none
+	Password     Secret `koanf:"password"`
+	PasswordFile string `koanf:"password_file"`
 }
 
 // TLS is plaintext when Enabled is false. File names are absolute or relative

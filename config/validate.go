@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -84,6 +85,7 @@ func checkCluster(r *report, c *Cluster, at keyPath, dir string, atAiven bool) {
 	}
 	checkTLS(r, &c.TLS, at.child("tls"), dir)
 	checkSASL(r, &c.SASL, at.child("sasl"), dir)
+	checkRegistry(r, &c.SchemaRegistry, at.child("schema_registry"), dir)
 }
 
 var hostChars = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?$`)
@@ -168,6 +170,25 @@ func checkSASL(r *report, s *SASL, at keyPath, dir string) {
 	}
 	if s.Password == "" && !r.failed[at.child("password_file").String()] {
 		r.require(at.child("password"), "is missing: mechanism %s needs password or password_file", s.Mechanism)
+	}
+}
+
+func checkRegistry(r *report, s *Registry, at keyPath, dir string) {
+	s.PasswordFile = beside(dir, s.PasswordFile)
+	readSecret(r, &s.Password, s.PasswordFile, at, "password")
+	u, err := url.Parse(s.URL)
+	switch {
+	case s.URL == "" && (s.Username != "" || s.Password != ""):
+		r.require(at.child("url"), "is missing beside username and password: it is the address of the registry")
+	case s.URL == "":
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		r.add(at.child("url"), "", "must be http:// or https:// with a host")
+	case u.User != nil:
+		r.add(at.child("url"), "", "must be without a user: give username and password as keys of their own")
+	case u.Scheme == "http" && s.Password != "" && !isLoopback(u):
+		r.add(at.child("url"), s.URL, "must be https://: the password would be readable on the way")
+	case (s.Username == "") != (s.Password == "") && !r.failed[at.child("password_file").String()]:
+		r.require(at, "has only one of username and password: give both, or none")
 	}
 }
 

@@ -35,13 +35,21 @@ func newAivenCommand() *cobra.Command {
 		Short: "Make at Aiven what the configuration says, and see how it is",
 		Long: `Make at Aiven what the section aiven of the configuration says: a Kafka service, a
 MirrorMaker 2 service, the outside clusters that it reads, and a replication flow
-for each flow with engine: aiven. docs/aiven.md tells the whole way.
+for each flow with engine: aiven. Bring topics, rights and schemas there, too.
+docs/tutorial-cloudkarafka-to-aiven.md goes the whole way, step by step:
+
+  plan, apply            the services, and the flows that Aiven carries
+  connect                lets kferry itself in, for the flows that it carries
+  topics, acls, schemas  what moves besides records
+  status                 how all of it is
+  destroy                takes away what is no longer needed
 
 The token is that of aiven.token, aiven.token_file or the variable AIVEN_TOKEN.
 Nothing is kept on this machine: each command asks Aiven what there is. So any of
 them may be interrupted anywhere, and run again.`,
 	}
-	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand())
+	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand(),
+		newAivenTopicsCommand(), newAivenACLsCommand(), newAivenSchemasCommand())
 	return cmd
 }
 
@@ -216,7 +224,7 @@ func (o *aivenOptions) plan(ctx context.Context, w io.Writer, c *aiven.Client, w
 	return nil
 }
 
-var signs = map[aiven.Action]string{aiven.Create: "+", aiven.Change: "~", aiven.Drift: "~", aiven.Adopt: "~", aiven.Keep: "=", aiven.Left: " ", aiven.Blocked: "!"}
+var signs = map[aiven.Action]string{aiven.Create: "+", aiven.Change: "~", aiven.Drift: "~", aiven.Adopt: "~", aiven.Keep: "=", aiven.Left: " ", aiven.Differs: "!", aiven.Blocked: "!"}
 
 func (o *aivenOptions) writePlan(w io.Writer, plan *aiven.Plan) error {
 	if o.json {

@@ -56,29 +56,12 @@ configuration invalid; 4 Aiven refuses for good.`,
 
 // keep writes the files of a connection and prints, or puts in its place, the entry that names them.
 func (o connectOptions) keep(w io.Writer, alias string, got *aiven.Connection) error {
-	cluster := config.Cluster{Alias: alias, BootstrapServers: got.Servers, SASL: config.SASL{Mechanism: got.Mechanism, Username: got.Username}}
-	dir := filepath.Dir(o.config)
-	for _, f := range []struct {
-		end     string
-		content string
-		name    *string
-	}{
-		{"-ca.pem", got.CA, &cluster.TLS.CAFile},
-		{"-password.txt", got.Password.Reveal(), &cluster.SASL.PasswordFile},
-		{"-cert.pem", got.Cert, &cluster.TLS.CertFile},
-		{"-key.pem", got.Key.Reveal(), &cluster.TLS.KeyFile},
-	} {
-		if f.content == "" {
-			continue
-		}
-		*f.name = alias + f.end
-		if err := writePrivate(filepath.Join(dir, *f.name), f.content); err != nil {
-			return err
-		}
+	cluster, err := writeLogin(filepath.Dir(o.config), alias, alias, got)
+	if err != nil {
+		return err
 	}
 	old := []byte("clusters: { " + alias + ": {} }\n")
 	if o.write {
-		var err error
 		if old, err = os.ReadFile(o.config); err != nil {
 			return err
 		}
@@ -96,6 +79,31 @@ func (o connectOptions) keep(w io.Writer, alias string, got *aiven.Connection) e
 	}
 	_, err = fmt.Fprintf(w, "cluster %s is filled in\n", alias)
 	return err
+}
+
+// writeLogin writes what it takes to connect into files of a folder, whose names begin with name, and gives the entry that
+// names them. The certificate authority goes by the alias of the cluster alone.
+func writeLogin(dir, alias, name string, got *aiven.Connection) (config.Cluster, error) {
+	cluster := config.Cluster{Alias: alias, BootstrapServers: got.Servers, SASL: config.SASL{Mechanism: got.Mechanism, Username: got.Username}}
+	for _, f := range []struct {
+		file    string
+		content string
+		key     *string
+	}{
+		{alias + "-ca.pem", got.CA, &cluster.TLS.CAFile},
+		{name + "-password.txt", got.Password.Reveal(), &cluster.SASL.PasswordFile},
+		{name + "-cert.pem", got.Cert, &cluster.TLS.CertFile},
+		{name + "-key.pem", got.Key.Reveal(), &cluster.TLS.KeyFile},
+	} {
+		if f.content == "" {
+			continue
+		}
+		*f.key = f.file
+		if err := writePrivate(filepath.Join(dir, f.file), f.content); err != nil {
+			return cluster, err
+		}
+	}
+	return cluster, nil
 }
 
 // writePrivate writes a file that only its owner can read, also if it was there with other rights.

@@ -243,7 +243,7 @@ func TestAivenPage(t *testing.T) {
 	if err := os.WriteFile(a.file(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a.want(0, "config check", "carried by Aiven's MirrorMaker 2")
+	a.want(0, "config check", "carried by Aiven's MirrorMaker 2", "cluster aiven: no address yet")
 	a.want(0, "aiven apply", "done: 6 steps")
 	a.want(0, "aiven connect", "User:kferry may Read Topic pizza-")
 }

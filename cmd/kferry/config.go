@@ -103,6 +103,10 @@ func configSummary(file string, c *config.Config) string {
 	fmt.Fprintf(&b, "%s: ok, %s, %s\n", file, plural(len(c.Clusters), "cluster"), plural(len(c.Flows), "flow"))
 	for _, alias := range slices.Sorted(maps.Keys(c.Clusters)) {
 		cl := c.Clusters[alias]
+		if len(cl.BootstrapServers) == 0 {
+			fmt.Fprintf(&b, "  cluster %s: no address yet, kferry aiven connect fills it in\n", alias)
+			continue
+		}
 		fmt.Fprintf(&b, "  cluster %s: %s, %s, %s\n", alias, strings.Join(cl.BootstrapServers, " "), security(cl), links(cl))
 	}
 	for _, f := range c.Flows {

@@ -82,7 +82,8 @@ func newExitCodesTopic() *cobra.Command {
      finds out from the target how far it was
   6  "kferry status" got its answer, and it is that something keeps records from
      being carried: the output says what. (If nobody answers, it is 1.) The same
-     for "kferry aiven status"
+     for "kferry aiven status"; and for "kferry aiven topics" and its like,
+     something at Aiven is not as at the source
   7  "kferry aiven plan", or another of those commands with --dry-run, found
      something to do, and did nothing
 

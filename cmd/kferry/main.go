@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/kferry/kferry/internal/aiven"
 )
 
 // main is the only place that reads arguments, environment and signals, and that ends the process.
@@ -35,5 +33,5 @@ func (s signalled) Error() string { return "signal: " + s.String() }
 
 // run is the whole program: it returns the exit code. When ctx ends, commands that last stop cleanly.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
-	return (&process{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ, clock: aiven.SystemClock{}, openDaemon: openDaemon}).execute(ctx, args)
+	return (&process{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ, clock: aivenClock, openDaemon: openDaemon}).execute(ctx, args)
 }

@@ -96,6 +96,7 @@ func NewClient(cfg *config.Config, version string, clock Clock) (*Client, error)
 	c.hide(cfg.Aiven.Token.Reveal())
 	for _, cl := range cfg.Clusters {
 		c.hide(cl.SASL.Password.Reveal())
+		c.hide(cl.SchemaRegistry.Password.Reveal())
 	}
 	return c, nil
 }

@@ -2,7 +2,6 @@ package aiven
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -31,6 +30,18 @@ type Connection struct {
 // unless they are there, and tells how to connect as that user.
 func (c *Client) Connect(ctx context.Context, cfg *config.Config, user string, tell func(line string)) (*Connection, error) {
 	name := cfg.Aiven.Kafka.Name
+	out, err := c.Login(ctx, name, user, tell)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.grant(ctx, name, rights(cfg, user), tell); err != nil {
+		return nil, c.about(err, "rights of "+user)
+	}
+	return out, nil
+}
+
+// Login makes a user of a Kafka service, unless it is there, and tells how to connect as that user. It gives no rights.
+func (c *Client) Login(ctx context.Context, name, user string, tell func(line string)) (*Connection, error) {
 	s, err := c.services.ServiceGet(ctx, c.Project, name)
 	if err != nil {
 		return nil, c.about(err, "service "+name)
@@ -41,9 +52,6 @@ func (c *Client) Connect(ctx context.Context, cfg *config.Config, user string, t
 	u, err := c.user(ctx, name, user, tell)
 	if err != nil {
 		return nil, c.about(err, "user "+user)
-	}
-	if err := c.grant(ctx, name, rights(cfg, user), tell); err != nil {
-		return nil, c.about(err, "rights of "+user)
 	}
 	out, ca := reach(s, u)
 	if out == nil {
@@ -118,11 +126,8 @@ func reach(s *service.ServiceGetOut, u *service.ServiceUserGetOut) (out *Connect
 	return out, best.KafkaSslCa != service.KafkaSslCaTypeLetsencrypt
 }
 
-// A right is one of Kafka's own ACLs, which allows.
-type right = kafka.ServiceKafkaNativeAclAddIn
-
 // rights are the least that the flows with engine kferry need on the Kafka service (README, "What the users need").
-func rights(cfg *config.Config, user string) []right {
+func rights(cfg *config.Config, user string) []Right {
 	r := &granter{principal: "User:" + user}
 	for i := range cfg.Flows {
 		f := &cfg.Flows[i]
@@ -141,12 +146,12 @@ func rights(cfg *config.Config, user string) []right {
 
 type granter struct {
 	principal string
-	rights    []right
+	rights    []Right
 }
 
 func (g *granter) allow(kind kafka.ResourceType, name string, pattern kafka.PatternType, operations ...kafka.OperationType) {
 	for _, o := range operations {
-		one := right{Principal: g.principal, ResourceType: kind, ResourceName: name, PatternType: pattern, Operation: o, PermissionType: kafka.ServiceKafkaNativeAclPermissionTypeAllow}
+		one := Right{Principal: g.principal, ResourceType: kind, ResourceName: name, PatternType: pattern, Operation: o, PermissionType: kafka.ServiceKafkaNativeAclPermissionTypeAllow}
 		if !slices.Contains(g.rights, one) {
 			g.rights = append(g.rights, one)
 		}
@@ -237,30 +242,31 @@ func resource(pattern string) (string, kafka.PatternType) {
 }
 
 // grant adds those rights that are not there.
-func (c *Client) grant(ctx context.Context, name string, wanted []right, tell func(string)) error {
-	have, err := c.acls.ServiceKafkaNativeAclList(ctx, c.Project, name)
+func (c *Client) grant(ctx context.Context, name string, wanted []Right, tell func(string)) error {
+	there, err := c.rightsThere(ctx, name)
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
-	for _, a := range have.KafkaAcl {
-		there[fmt.Sprint(a.Principal, a.ResourceType, a.ResourceName, a.PatternType, a.Operation, a.PermissionType, a.Host)] = true
-	}
 	for i := range wanted {
-		w := &wanted[i]
-		if there[fmt.Sprint(w.Principal, w.ResourceType, w.ResourceName, w.PatternType, w.Operation, w.PermissionType, "*")] {
+		if there[keyOf(&wanted[i])] {
 			continue
 		}
-		tell(fmt.Sprintf("%s may %s %s %s", w.Principal, w.Operation, w.ResourceType, w.ResourceName))
-		// The same right twice does no harm, and one more look is dearer.
-		_, err := c.acls.ServiceKafkaNativeAclAdd(ctx, c.Project, name, w)
-		var e *Error
-		if errors.As(err, &e) && e.Unclear() {
-			_, err = c.acls.ServiceKafkaNativeAclAdd(ctx, c.Project, name, w)
-		}
-		if err != nil && !isThere(err) {
+		tell(inWords(&wanted[i]))
+		if err := c.allow(ctx, name, &wanted[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// allow adds a right. The same one twice does no harm, and one more look is dearer.
+func (c *Client) allow(ctx context.Context, name string, r *Right) error {
+	_, err := c.acls.ServiceKafkaNativeAclAdd(ctx, c.Project, name, r)
+	if isUnclear(err) {
+		_, err = c.acls.ServiceKafkaNativeAclAdd(ctx, c.Project, name, r)
+	}
+	if isThere(err) {
+		return nil
+	}
+	return err
 }

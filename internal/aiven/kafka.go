@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/aiven/go-client-codegen/handler/kafka"
-	"github.com/aiven/go-client-codegen/handler/kafkaschemaregistry"
 	"github.com/aiven/go-client-codegen/handler/kafkatopic"
 )
 
@@ -80,7 +78,7 @@ func topicConfig(settings map[string]string) (*kafkatopic.ConfigIn, error) {
 		name, text := strings.ReplaceAll(key, ".", "_"), settings[key]
 		kind, ok := kinds[name]
 		if !ok {
-			return nil, fmt.Errorf("setting %s cannot be set through Aiven's API: leave it out", key)
+			return nil, fmt.Errorf("setting %s cannot be set through Aiven's API: leave it out, in a flow by config_exclude", key)
 		}
 		var err error
 		switch kind {
@@ -105,60 +103,87 @@ func topicConfig(settings map[string]string) (*kafkatopic.ConfigIn, error) {
 	return out, json.Unmarshal(b, out)
 }
 
-// Topics are the names of the topics of a service.
-func (c *Client) Topics(ctx context.Context, service string) ([]string, error) {
+// PlanTopics compares topics with those of a service. Only what is missing is to be made; what is there and differs is
+// told, and stays.
+func (c *Client) PlanTopics(ctx context.Context, service string, want []Topic) (*Plan, error) {
 	all, err := c.topics.ServiceKafkaTopicList(ctx, c.Project, service)
 	if err != nil {
 		return nil, c.about(err, "topics of "+service)
 	}
-	var names []string
+	there := map[string]bool{}
 	for _, t := range all {
-		names = append(names, t.TopicName)
+		there[t.TopicName] = true
 	}
-	return names, nil
-}
-
-// AllowTopics gives a user one of Aiven's own permissions (admin, read, readwrite, write) on topics, with * and ? in
-// the name, unless it is there. With it come all consumer groups.
-func (c *Client) AllowTopics(ctx context.Context, service, user, topics string, permission kafka.PermissionType) error {
-	have, err := c.acls.ServiceKafkaAclList(ctx, c.Project, service)
-	if err != nil {
-		return c.about(err, "ACLs of "+service)
-	}
-	for _, a := range have {
-		if a.Username == user && a.Topic == topics && string(a.Permission) == string(permission) {
-			return nil
+	p := &Plan{Steps: []*Step{}}
+	for _, t := range want {
+		s := p.add("topic", t.Name, there[t.Name], func(ctx context.Context) error { return c.CreateTopic(ctx, service, t) })
+		have := Topic{Config: map[string]string{}}
+		if there[t.Name] {
+			if have, err = c.topic(ctx, service, t.Name); err != nil {
+				return nil, err
+			}
+		}
+		s.Fields = topicFields(have, t)
+		switch {
+		case s.Action == Create:
+			if _, err := topicConfig(t.Config); err != nil {
+				s.Action, s.Reason = Blocked, err.Error()
+			}
+		case len(s.Fields) > 0:
+			s.Action, s.Reason = Differs, "it is there and stays as it is: who carries the flow adds partitions, and keeps settings in step (sync_topic_configs)"
 		}
 	}
-	_, err = c.acls.ServiceKafkaAclAdd(ctx, c.Project, service, &kafka.ServiceKafkaAclAddIn{Username: user, Topic: topics, Permission: permission})
-	return c.about(err, "ACL of "+user)
+	return p, nil
 }
 
-// Allow adds Kafka's own ACLs that are not there.
-func (c *Client) Allow(ctx context.Context, service string, acls []kafka.ServiceKafkaNativeAclAddIn) error {
-	return c.about(c.grant(ctx, service, acls, func(string) {}), "ACLs of "+service)
-}
-
-// RegisterSchema adds a version to a subject and gives the schema's id. Aiven's API gives ids itself: they are not
-// those of another registry.
-func (c *Client) RegisterSchema(ctx context.Context, service, subject string, in *kafkaschemaregistry.ServiceSchemaRegistrySubjectVersionPostIn) (int, error) {
-	id, err := c.schemas.ServiceSchemaRegistrySubjectVersionPost(ctx, c.Project, service, subject, in)
-	if isUnclear(err) { // a schema that is there keeps its id
-		id, err = c.schemas.ServiceSchemaRegistrySubjectVersionPost(ctx, c.Project, service, subject, in)
+// topicFields are the differences between two topics.
+func topicFields(have, want Topic) (out []Field) {
+	field := func(name, from, to string) {
+		if from != to {
+			out = append(out, Field{Name: name, From: from, To: to})
+		}
 	}
-	return id, c.about(err, "subject "+subject)
+	text := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	field("partitions", text(have.Partitions), text(want.Partitions))
+	if want.Replication > 0 {
+		field("replication", text(have.Replication), text(want.Replication))
+	}
+	for _, key := range slices.Sorted(maps.Keys(want.Config)) {
+		field(key, have.Config[key], want.Config[key])
+	}
+	return out
 }
 
-// SetCompatibility sets what new versions of a subject must fit.
-func (c *Client) SetCompatibility(ctx context.Context, service, subject string, level kafkaschemaregistry.CompatibilityType) error {
-	_, err := c.schemas.ServiceSchemaRegistrySubjectConfigPut(ctx, c.Project, service, subject, &kafkaschemaregistry.ServiceSchemaRegistrySubjectConfigPutIn{Compatibility: level})
-	return c.about(err, "subject "+subject)
-}
-
-// Subjects are the names of the subjects of a service.
-func (c *Client) Subjects(ctx context.Context, service string) ([]string, error) {
-	names, err := c.schemas.ServiceSchemaRegistrySubjects(ctx, c.Project, service)
-	return names, c.about(err, "subjects of "+service)
+// topic reads a topic of a service, with the settings that are in force by Kafka's names.
+func (c *Client) topic(ctx context.Context, service, name string) (Topic, error) {
+	got, err := c.topics.ServiceKafkaTopicGet(ctx, c.Project, service, name)
+	if err != nil {
+		return Topic{}, c.about(err, "topic "+name)
+	}
+	t := Topic{Name: name, Partitions: len(got.Partitions), Replication: got.Replication, Config: map[string]string{}}
+	b, err := json.Marshal(got.Config)
+	if err != nil {
+		return t, err
+	}
+	settings := map[string]struct {
+		Value json.RawMessage `json:"value"`
+	}{}
+	if err := json.Unmarshal(b, &settings); err != nil {
+		return t, err
+	}
+	for key, v := range settings {
+		text := string(v.Value)
+		if unquoted, err := strconv.Unquote(text); err == nil {
+			text = unquoted
+		}
+		t.Config[strings.ReplaceAll(key, "_", ".")] = text
+	}
+	return t, nil
 }
 
 // Connector is how a connector is. Its texts are fit to be shown.

@@ -4,71 +4,153 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aiven/go-client-codegen/handler/kafka"
-	"github.com/aiven/go-client-codegen/handler/kafkaschemaregistry"
-
 	"github.com/kferry/kferry/internal/aiven/fake"
 )
 
-func TestTopicsACLsSchemas(t *testing.T) {
+// do makes what a plan says, and gives its steps as they were before.
+func do(t *testing.T, p *Plan, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "%s %s %v %s\n", s.Action, s, s.Fields, s.Reason)
+	}
+	if err := p.Do(context.Background(), func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func has(t *testing.T, got string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(got, part) {
+			t.Errorf("no %q in\n%s", part, got)
+		}
+	}
+}
+
+// later lets reads show what was written.
+func later(s *fake.Server) { _ = s.Clock.Sleep(context.Background(), time.Minute) }
+
+func TestTopics(t *testing.T) {
 	s := fake.New(t)
 	s.Lag = 5 * time.Second
 	apply(t, s, load(t, s))
 	c, ctx := newApplier(t, s, load(t, s)).Client, context.Background()
 	topic := Topic{Name: "pizza-orders", Partitions: 6, Replication: 3, Config: map[string]string{"retention.ms": "1000", "preallocate": "true", "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}}
-	for range 2 {
-		if err := c.CreateTopic(ctx, "target-kafka", topic); err != nil {
-			t.Fatal(err)
-		}
+	p, err := c.PlanTopics(ctx, "target-kafka", []Topic{topic})
+	has(t, do(t, p, err), "create topic pizza-orders [{partitions  6} {replication  3} {cleanup.policy  compact}")
+	if err := c.CreateTopic(ctx, "target-kafka", topic); err != nil { // it is there, and that is no error
+		t.Fatal(err)
 	}
 	if got := fmt.Sprint(s.Topics("target-kafka")); !strings.Contains(got, "retention_ms:1000") || strings.Count(got, "topic_name") != 1 {
 		t.Errorf("got %s", got)
 	}
-	if names, err := c.Topics(ctx, "target-kafka"); err != nil || !slices.Equal(names, []string{"pizza-orders"}) {
-		t.Errorf("%v %v", names, err)
+	before := len(s.Requests())
+	p, err = c.PlanTopics(ctx, "target-kafka", []Topic{topic})
+	has(t, do(t, p, err), "keep topic pizza-orders [] ")
+	more := topic
+	more.Partitions, more.Config = 9, map[string]string{"retention.ms": "2000"}
+	p, err = c.PlanTopics(ctx, "target-kafka", []Topic{more})
+	has(t, do(t, p, err), "differs topic pizza-orders [{partitions 6 9} {retention.ms 1000 2000}]")
+	if s.Writes(before) != 0 || p.Differ() != 1 {
+		t.Errorf("%d writes, %d differ", s.Writes(before), p.Differ())
 	}
 	for setting, want := range map[string]string{"leader.replication.throttled.replicas": "leave it out", "retention.ms": "not of its kind"} {
-		topic.Config = map[string]string{setting: "x"}
-		if err := c.CreateTopic(ctx, "target-kafka", topic); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", setting, err)
+		p, err = c.PlanTopics(ctx, "target-kafka", []Topic{{Name: "other", Partitions: 1, Config: map[string]string{setting: "x"}}})
+		if err != nil || p.Blocked() == nil || !strings.Contains(p.Blocked().Error(), want) {
+			t.Errorf("%s: %v %v", setting, err, p.Blocked())
 		}
 	}
-	acl := kafka.ServiceKafkaNativeAclAddIn{Principal: "User:bob", ResourceType: kafka.ResourceTypeTopic, ResourceName: "pizza-", PatternType: kafka.PatternTypePrefixed,
-		Operation: kafka.OperationTypeRead, PermissionType: kafka.ServiceKafkaNativeAclPermissionTypeAllow}
-	for range 2 {
-		if err := c.AllowTopics(ctx, "target-kafka", "bob", "pizza-*", kafka.PermissionTypeRead); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Allow(ctx, "target-kafka", []kafka.ServiceKafkaNativeAclAddIn{acl}); err != nil {
-			t.Fatal(err)
-		}
-		_ = s.Clock.Sleep(ctx, time.Minute)
+}
+
+func TestRightsOfBothKinds(t *testing.T) {
+	s := fake.New(t)
+	apply(t, s, load(t, s))
+	c, ctx := newApplier(t, s, load(t, s)).Client, context.Background()
+	r, err := RightOf("User:bob", "*", "TOPIC", "pizza-", "PREFIXED", "DESCRIBE_CONFIGS", "ALLOW")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := ParseGrant("shop=readwrite:pizza-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []string{"create", "keep"} {
+		p, err := c.PlanRights(ctx, "target-kafka", []Right{r, r}, []Grant{g})
+		got := do(t, p, err)
+		has(t, got, action+" right User:bob may DescribeConfigs Topic pizza-*", action+" right shop: readwrite on pizza-*")
+		later(s)
 	}
 	if own, native := s.ACLs("target-kafka"); len(own) != 1 || len(native) != 1 {
 		t.Errorf("%v %v", own, native)
 	}
-	s.Intercept = func(n int, r *http.Request) fake.Fault {
+	for _, bad := range [][]string{{"Group:x", "TOPIC", "LITERAL", "READ", "users alone"}, {"User:x", "CLUSTER", "LITERAL", "ALTER", "own business"}, {"User:x", "TOPIC", "MATCH", "READ", "knows no"}} {
+		if _, err := RightOf(bad[0], "*", bad[1], "n", bad[2], bad[3], "ALLOW"); err == nil || !strings.Contains(err.Error(), bad[4]) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	for _, bad := range []string{"", "a", "a=b", "=read:x", "a=read:", "a=own:x"} {
+		if _, err := ParseGrant(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// Schemas keep the ids that records name, or are not registered.
+func TestSchemas(t *testing.T) {
+	s := fake.New(t)
+	apply(t, s, load(t, s))
+	c, ctx := newApplier(t, s, load(t, s)).Client, context.Background()
+	subjects := []Subject{
+		{Name: "orders-value", Compatibility: "FULL", Versions: []Schema{{Version: 1, ID: 1, Type: "AVRO", Text: `{"type":"string"}`}, {Version: 2, ID: 3, Type: "JSON", Text: `{}`}}},
+		{Name: "orders-key", Versions: []Schema{{Version: 1, ID: 1, Type: "AVRO", Text: `{"type": "string"}`}, {Version: 2, ID: 2, Type: "AVRO", Text: `"int"`, References: []Reference{{"r", "orders-value", 1}}}}},
+	}
+	s.Intercept = func(_ int, r *http.Request) fake.Fault {
 		if r.Method == http.MethodPost {
 			s.Set(func(s *fake.Server) { s.Intercept = nil })
 			return fake.Fault{Drop: true, After: true}
 		}
 		return fake.Fault{}
 	}
-	in := &kafkaschemaregistry.ServiceSchemaRegistrySubjectVersionPostIn{Schema: `"string"`, SchemaType: kafkaschemaregistry.SchemaTypeAvro}
-	if id, err := c.RegisterSchema(ctx, "target-kafka", "pizza-value", in); err != nil || id != 1 {
-		t.Errorf("%d %v", id, err)
+	subjects[1].Versions[0].Text = subjects[0].Versions[0].Text
+	for _, action := range []string{"create", "keep"} {
+		p, err := c.PlanSchemas(ctx, "target-kafka", subjects, false)
+		has(t, do(t, p, err), action+" schema orders-value version 1", action+" schema orders-key version 1", action+" schema orders-key version 2", action+" schema orders-value version 2", action+" schema orders-value compatibility")
+		later(s)
 	}
-	if err := c.SetCompatibility(ctx, "target-kafka", "pizza-value", kafkaschemaregistry.CompatibilityTypeFull); err != nil {
+	other := func(version, id int) []Subject {
+		return []Subject{{Name: "clicks-value", Versions: []Schema{{Version: version, ID: id, Type: "AVRO", Text: `"long"`}}}}
+	}
+	p, err := c.PlanSchemas(ctx, "target-kafka", other(1, 77), false)
+	if err != nil || p.Blocked() == nil || !strings.Contains(p.Blocked().Error(), "it would get the id 4, and has 77") {
+		t.Errorf("%v %v", err, p.Blocked())
+	}
+	p, err = c.PlanSchemas(ctx, "target-kafka", other(1, 2), false)
+	if err != nil || p.Blocked() == nil {
+		t.Errorf("a schema would get the id of another: %v", err)
+	}
+	p, err = c.PlanSchemas(ctx, "target-kafka", other(1, 77), true)
+	do(t, p, err)
+	later(s)
+	p, err = c.PlanSchemas(ctx, "target-kafka", other(1, 77), false)
+	has(t, do(t, p, err), "differs schema clicks-value version 1 [] its id there is 4, and 77")
+	// Somebody else registers one in between.
+	p, err = c.PlanSchemas(ctx, "target-kafka", []Subject{{Name: "x-value", Versions: []Schema{{Version: 1, ID: 5, Type: "AVRO", Text: `"float"`}}}}, false)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_ = s.Clock.Sleep(ctx, time.Minute)
-	if names, err := c.Subjects(ctx, "target-kafka"); err != nil || !slices.Equal(names, []string{"pizza-value"}) {
-		t.Errorf("%v %v", names, err)
+	q, err := c.PlanSchemas(ctx, "target-kafka", []Subject{{Name: "y-value", Versions: []Schema{{Version: 1, ID: 5, Type: "AVRO", Text: `"double"`}}}}, false)
+	do(t, q, err)
+	if err := p.Do(ctx, func(string) {}); err == nil || !strings.Contains(err.Error(), "it got the id 6, and has 5") {
+		t.Errorf("got %v", err)
 	}
 }
 

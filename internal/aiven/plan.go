@@ -26,6 +26,7 @@ const (
 	Adopt   Action = "adopt"  // somebody else made it, and kferry is told to take it over
 	Keep    Action = "keep"
 	Left    Action = "left"    // there, and not in the configuration; nothing is done
+	Differs Action = "differs" // there, and not as wanted; nothing is done
 	Blocked Action = "blocked" // a person must decide
 )
 
@@ -41,7 +42,7 @@ type Field struct {
 
 // A Step is what a plan says about one resource.
 type Step struct {
-	Kind   string  `json:"kind"` // service, endpoint, integration, flow
+	Kind   string  `json:"kind"` // service, endpoint, integration, flow; topic, right, schema
 	Name   string  `json:"name"`
 	Action Action  `json:"action"`
 	Fields []Field `json:"fields,omitempty"`

@@ -124,3 +124,24 @@ func mirrorJVM(t testing.TB, stdout, stderr io.Writer) jvm {
 	j.tmp = j.dir
 	return j
 }
+
+// tools are Kafka's own programs that Tools gives, by the names that its scripts have.
+var tools = map[string]string{
+	"kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+	"kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
+}
+
+// Tools is a folder for the PATH with Kafka's console consumer and producer, of V4, under the names that its
+// distribution gives them. It skips and fails like Start.
+func Tools(t testing.TB) string {
+	t.Helper()
+	Need(t)
+	j := mirrorJVM(t, nil, nil)
+	for name, class := range tools {
+		script := fmt.Sprintf("#!/bin/sh\nexec java %s -Dorg.slf4j.simpleLogger.defaultLogLevel=error -Djava.io.tmpdir=%s -cp '%s/*' %s \"$@\"\n", strings.Join(j.flags(), " "), j.tmp, j.jars, class)
+		if err := os.WriteFile(filepath.Join(j.dir, name), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return j.dir
+}

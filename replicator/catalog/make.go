@@ -50,6 +50,40 @@ func carried(source map[string]setting, exclude []string) map[string]*string {
 	return out
 }
 
+// Wanted is a topic of the flow as the target is to have it.
+type Wanted struct {
+	Source, Target string
+	Partitions     int32
+	Settings       map[string]string
+}
+
+// Wanted reads what topics the source has for the flow, and how the target would get them. The target is not asked.
+// notes say what could not be read.
+func (c *Catalog) Wanted(ctx context.Context) (topics []Wanted, notes []Event, err error) {
+	sources, err := c.sources(ctx)
+	if err != nil {
+		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
+	}
+	pairs := c.pairs(sources)
+	configs, err := c.source.describe(ctx, namesOf(pairs, func(p *pair) string { return p.source.Topic }))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range pairs {
+		if p.problem != nil {
+			return nil, nil, p.problem
+		}
+		w := Wanted{Source: p.source.Topic, Target: p.target, Partitions: int32(len(p.source.Partitions)), Settings: map[string]string{}}
+		for key, v := range carried(configs[p.source.Topic], c.o.Exclude) {
+			w.Settings[key] = *v
+		}
+		topics = append(topics, w)
+	}
+	c.tellRights(&c.source)
+	notes, c.events = c.events, nil
+	return topics, notes, nil
+}
+
 // create makes the topics of ps and returns how many it made. What cannot be
 // made becomes the pair's problem.
 func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {

@@ -8,15 +8,22 @@ import (
 
 // Clock is the time of the fake and of what is tested against it: it goes on only when somebody sleeps.
 type Clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	live bool
 }
 
 // NewClock begins on a fixed day.
 func NewClock() *Clock { return &Clock{now: time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC)} }
 
+// LiveClock goes on by itself, for a fake that is asked by processes of their own.
+func LiveClock() *Clock { return &Clock{live: true} }
+
 // Now is the time.
 func (c *Clock) Now() time.Time {
+	if c.live {
+		return time.Now()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now

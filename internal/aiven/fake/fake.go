@@ -47,7 +47,8 @@ type Server struct {
 	Intercept func(n int, r *http.Request) Fault // for the nth request, from 1; nil = none fails
 	Reachable func(config map[string]any) error  // whether a cluster of this endpoint config can be reached; it must not ask the fake
 	OnFlow    func(Flow)                         // called after a flow was made, changed or deleted, before the answer
-	Progress  func(Flow) float64                 // replication_progress of a flow, 0 to 1
+	Progress  func(Flow) float64                 // replication_progress of a flow, 0 to 1; it must not ask the fake
+	Kafka     Kafka                              // stands behind the Kafka services; nil = nothing does
 
 	t        testing.TB
 	router   routers.Router

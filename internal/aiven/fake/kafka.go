@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,9 @@ var Identity = sync.OnceValues(func() (certificate, key string) {
 
 func (s *Server) getCA(*http.Request, object) (any, *failure) {
 	certificate, _ := Identity()
+	if s.Kafka != nil {
+		certificate = s.Kafka.Authority()
+	}
 	return object{"certificate": certificate}, nil
 }
 
@@ -60,6 +64,9 @@ func (s *Server) createUser(r *http.Request, in object) (any, *failure) {
 		return nil, fail(http.StatusConflict, "", "Service user already exists")
 	}
 	u := &user{v.Name, text(in, "username"), UserPassword}
+	if s.Kafka != nil {
+		s.did(s.Kafka.PutUser(u.name, u.password))
+	}
 	s.users.set(key, s.Clock.Now(), u)
 	return object{"user": u.show(true)}, nil
 }
@@ -94,6 +101,7 @@ func (s *Server) add(r *http.Request, sh *shelf[object], in object) (object, *fa
 		one["host"] = "*"
 	}
 	sh.set(v.Name+"/"+one["id"].(string), s.Clock.Now(), &one)
+	s.allow(sh, one)
 	return one, nil
 }
 
@@ -151,9 +159,13 @@ func (s *Server) createTopic(r *http.Request, in object) (any, *failure) {
 	if s.state(v) == "REBUILDING" && s.Clock.Now().Before(v.created.Add(s.Provision)) {
 		return nil, fail(http.StatusConflict, "", "Cluster does not have enough brokers yet")
 	}
+	s.mirrorTopics(v.Name)
 	key := v.Name + "/" + text(in, "topic_name")
 	if s.topics.get(key, time.Time{}) != nil {
 		return nil, fail(http.StatusConflict, "kafka_topic_already_exists", "Topic '%s' already exists", text(in, "topic_name"))
+	}
+	if s.Kafka != nil {
+		s.did(s.Kafka.CreateTopic(topicOf(in)))
 	}
 	s.topics.set(key, s.Clock.Now(), &in)
 	return object{}, nil
@@ -167,6 +179,7 @@ func number(in object, key string, otherwise float64) float64 {
 }
 
 func (s *Server) listTopics(r *http.Request, _ object) (any, *failure) {
+	s.mirrorTopics(r.PathValue("service"))
 	out := []any{}
 	for _, one := range of(&s.topics, r.PathValue("service"), s.seen()) {
 		in := one.(object)
@@ -179,6 +192,7 @@ func (s *Server) listTopics(r *http.Request, _ object) (any, *failure) {
 
 // getTopic answers as the real one does right after a topic was made: 404, then 501.
 func (s *Server) getTopic(r *http.Request, _ object) (any, *failure) {
+	s.mirrorTopics(r.PathValue("service"))
 	key := r.PathValue("service") + "/" + r.PathValue("topic")
 	in := s.topics.get(key, s.seen())
 	if in == nil && s.topics.get(key, time.Time{}) != nil && s.Clock.Now().Second()%2 == 1 {
@@ -229,14 +243,55 @@ func (s *Server) addSchema(r *http.Request, in object) (any, *failure) {
 			return object{"id": one["id"]}, nil
 		}
 	}
-	in["id"] = 0
-	for _, other := range s.schemas.all(time.Time{}) {
-		in["id"] = in["id"].(int) + len(other.schemas)
-	}
-	in["id"] = in["id"].(int) + 1
+	in["id"] = s.schemaID(in)
 	v.schemas = append(v.schemas, in)
 	s.schemas.set(key, s.Clock.Now(), v)
 	return object{"id": in["id"]}, nil
+}
+
+// schemaID is that of the same schema under another subject, or the next one.
+func (s *Server) schemaID(in object) int {
+	last := 0
+	for _, other := range s.schemas.all(time.Time{}) {
+		for _, one := range other.schemas {
+			if one["schema"] == in["schema"] {
+				return one["id"].(int)
+			}
+			last = max(last, one["id"].(int))
+		}
+	}
+	return last + 1
+}
+
+func (s *Server) listVersions(r *http.Request, _ object) (any, *failure) {
+	v, _ := s.subject(r)
+	if len(v.schemas) == 0 {
+		return nil, fail(http.StatusNotFound, "", "Subject '%s' not found.", v.name)
+	}
+	out := []any{}
+	for i := range v.schemas {
+		out = append(out, i+1)
+	}
+	return object{"versions": out}, nil
+}
+
+func (s *Server) getVersion(r *http.Request, _ object) (any, *failure) {
+	v, _ := s.subject(r)
+	n, err := strconv.Atoi(r.PathValue("version"))
+	if err != nil || n < 1 || n > len(v.schemas) {
+		return nil, fail(http.StatusNotFound, "", "Version %s not found.", r.PathValue("version"))
+	}
+	out := merge(nil, v.schemas[n-1])
+	out["subject"], out["version"] = v.name, n
+	return object{"version": out}, nil
+}
+
+func (s *Server) getCompatibility(r *http.Request, _ object) (any, *failure) {
+	v, _ := s.subject(r)
+	if v.compatibility == "" {
+		return nil, fail(http.StatusNotFound, "", "Subject '%s' does not have subject-level compatibility configured", v.name)
+	}
+	return object{"compatibilityLevel": v.compatibility}, nil
 }
 
 func (s *Server) setCompatibility(r *http.Request, in object) (any, *failure) {

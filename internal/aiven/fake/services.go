@@ -42,7 +42,7 @@ type user struct{ service, name, password string }
 
 type subject struct {
 	service, name string
-	schemas       []object
+	schemas       []object // versions from 1
 	compatibility string
 }
 
@@ -69,24 +69,27 @@ func (s *Server) routes() map[string]handler {
 		"POST /service/{service}/mirrormaker/replication-flows": s.createFlow,
 		"PUT /service/{service}/mirrormaker/replication-flows/{source}/{target}":    s.updateFlow,
 		"DELETE /service/{service}/mirrormaker/replication-flows/{source}/{target}": s.deleteFlow,
-		"GET /kms/ca":                                                      s.getCA,
-		"POST /service/{service}/user":                                     s.createUser,
-		"GET /service/{service}/user/{user}":                               s.getUser,
-		"POST /service/{service}/acl":                                      s.addACL,
-		"GET /service/{service}/acl":                                       s.listACLs,
-		"DELETE /service/{service}/acl/{id}":                               s.deleteACL,
-		"POST /service/{service}/kafka/acl":                                s.addNative,
-		"GET /service/{service}/kafka/acl":                                 s.listNatives,
-		"POST /service/{service}/topic":                                    s.createTopic,
-		"GET /service/{service}/topic":                                     s.listTopics,
-		"GET /service/{service}/topic/{topic}":                             s.getTopic,
-		"GET /service/{service}/kafka/schema/subjects":                     s.listSubjects,
-		"POST /service/{service}/kafka/schema/subjects/{subject}/versions": s.addSchema,
-		"PUT /service/{service}/kafka/schema/config/{subject}":             s.setCompatibility,
-		"POST /service/{service}/connectors":                               s.createConnector,
-		"PUT /service/{service}/connectors/{connector}":                    s.editConnector,
-		"DELETE /service/{service}/connectors/{connector}":                 s.deleteConnector,
-		"GET /service/{service}/connectors/{connector}/status":             s.getConnectorStatus,
+		"GET /kms/ca":                                                               s.getCA,
+		"POST /service/{service}/user":                                              s.createUser,
+		"GET /service/{service}/user/{user}":                                        s.getUser,
+		"POST /service/{service}/acl":                                               s.addACL,
+		"GET /service/{service}/acl":                                                s.listACLs,
+		"DELETE /service/{service}/acl/{id}":                                        s.deleteACL,
+		"POST /service/{service}/kafka/acl":                                         s.addNative,
+		"GET /service/{service}/kafka/acl":                                          s.listNatives,
+		"POST /service/{service}/topic":                                             s.createTopic,
+		"GET /service/{service}/topic":                                              s.listTopics,
+		"GET /service/{service}/topic/{topic}":                                      s.getTopic,
+		"GET /service/{service}/kafka/schema/subjects":                              s.listSubjects,
+		"POST /service/{service}/kafka/schema/subjects/{subject}/versions":          s.addSchema,
+		"GET /service/{service}/kafka/schema/subjects/{subject}/versions":           s.listVersions,
+		"GET /service/{service}/kafka/schema/subjects/{subject}/versions/{version}": s.getVersion,
+		"PUT /service/{service}/kafka/schema/config/{subject}":                      s.setCompatibility,
+		"GET /service/{service}/kafka/schema/config/{subject}":                      s.getCompatibility,
+		"POST /service/{service}/connectors":                                        s.createConnector,
+		"PUT /service/{service}/connectors/{connector}":                             s.editConnector,
+		"DELETE /service/{service}/connectors/{connector}":                          s.deleteConnector,
+		"GET /service/{service}/connectors/{connector}/status":                      s.getConnectorStatus,
 	}
 }
 
@@ -362,7 +365,8 @@ func (s *Server) show(v *Service, secrets bool) object {
 		connection["kafka"] = []any{host + ":12691"}
 		components = append(components, component("kafka", host, 12691, "certificate"))
 		if methods, _ := v.UserConfig["kafka_authentication_methods"].(map[string]any); methods["sasl"] == true {
-			components = append(components, component("kafka", host, 12702, "sasl"))
+			at, port := s.address(host)
+			components = append(components, component("kafka", at, port, "sasl"))
 		}
 		password, key := hidden, any(nil)
 		if secrets {
