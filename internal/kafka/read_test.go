@@ -38,9 +38,10 @@ func TestTail(t *testing.T) {
 			got = append(got, string(r.Value))
 			return nil
 		}
-		err := tail.Read(t.Context(), func() { anew++ }, take)
+		begin := func() { anew, got = anew+1, nil }
+		err := tail.Read(t.Context(), begin, take)
 		for errors.Is(err, kerr.UnknownTopicID) { // of metadata that the client has kept for 20 ms
-			err = tail.Read(t.Context(), func() { anew++ }, take)
+			err = tail.Read(t.Context(), begin, take)
 		}
 		if slices.Sort(got); !slices.Equal(got, want) || (err != nil) != (fail != "") {
 			t.Errorf("%v: %q, want %q", err, got, want)
@@ -70,7 +71,7 @@ func TestTail(t *testing.T) {
 		write(fmt.Sprint(i))
 	}
 	read("", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-	if anew != 2 {
+	if anew < 2 {
 		t.Errorf("began %d times", anew)
 	}
 }
