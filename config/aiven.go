@@ -49,6 +49,7 @@ func checkAiven(r *report, c *Config, dir string) {
 	a.TokenFile = beside(dir, a.TokenFile)
 	readSecret(r, &a.Token, a.TokenFile, at, "token")
 	if !a.given() {
+		checkTakeovers(r, c)
 		checkEngines(r, c, "is aiven, but the section aiven is missing: it says where Aiven's MirrorMaker 2 is to run")
 		return
 	}
@@ -73,6 +74,7 @@ func checkAiven(r *report, c *Config, dir string) {
 			r.add(at.child("mirrormaker").child("service"), a.MirrorMaker.Name, "is the name of the Kafka service too: two services need two names")
 		}
 	} else {
+		checkTakeovers(r, c)
 		checkEngines(r, c, "is aiven, but aiven.mirrormaker is missing: it says which service carries the flow")
 	}
 	for _, alias := range sortedKeys(a.Integrations) {
@@ -97,6 +99,15 @@ func checkEngines(r *report, c *Config, problem string) {
 	for i, f := range c.Flows {
 		if f.Engine == EngineAiven {
 			r.add(flowPath(i).child("engine"), "", "%s", problem)
+		}
+	}
+}
+
+// checkTakeovers tells that there is nothing that can be asked whether it has stopped.
+func checkTakeovers(r *report, c *Config) {
+	for i, f := range c.Flows {
+		if f.Takeover == "aiven" {
+			r.add(flowPath(i).child("takeover"), f.Takeover, "needs the section aiven with mirrormaker: it says which service is to be asked whether it has stopped")
 		}
 	}
 }

@@ -33,3 +33,37 @@ func TestSettings(t *testing.T) {
 		t.Errorf("got %s", e.Error())
 	}
 }
+
+// Only engine and takeover of the one flow change.
+func TestSetEngine(t *testing.T) {
+	const before = "flows:\n  # first\n  - { name: a, source: x, target: y, topics: [t], takeover: mm2 } # of old\n  - name: b # second\n    source: x\n    engine: aiven\n"
+	for _, x := range []struct {
+		n                int
+		engine, takeover string
+		old, new         string
+	}{
+		{0, "aiven", "", "takeover: mm2 }", "engine: aiven }"},
+		{0, "kferry", "aiven", "takeover: mm2 }", "takeover: aiven, engine: kferry }"},
+		{1, "kferry", "aiven", "engine: aiven\n", "engine: kferry\n    takeover: aiven\n"},
+		{1, "aiven", "", "", ""},
+	} {
+		got, err := SetEngine([]byte(before), x.n, x.engine, x.takeover)
+		want := strings.Replace(before, x.old, x.new, 1)
+		want = strings.Replace(want, "{ name: a, source: x, target: y, topics: [t], ", "{name: a, source: x, target: y, topics: [t], ", 1)
+		want = strings.Replace(want, " } #", "} #", 1)
+		if err != nil || string(got) != want {
+			t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+		}
+	}
+	for _, content := range []string{"", "flows: 3", "flows: []", "flows: [a, b]", "\t"} {
+		if got, err := SetEngine([]byte(content), 0, "kferry", "aiven"); err == nil {
+			t.Errorf("%q became %q", content, got)
+		}
+	}
+}
+
+// Whether Aiven's MirrorMaker 2 has stopped must be asked somewhere.
+func TestTakeoverAivenNeedsAiven(t *testing.T) {
+	wantErrors(t, "clusters:\n  a: { bootstrap_servers: [\"a:1\"] }\n  b: { bootstrap_servers: [\"b:1\"] }\nflows:\n  - { source: a, target: b, topics: [t], takeover: aiven }\n",
+		LoadOptions{}, `testdata/x.yaml:5: flows[0].takeover: "aiven" needs the section aiven with mirrormaker: it says which service is to be asked whether it has stopped`)
+}

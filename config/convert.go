@@ -28,7 +28,7 @@ func Convert(path string, o LoadOptions) ([]byte, error) {
 
 // convertMM2 is Convert for content that is in memory.
 func convertMM2(path string, content []byte, o LoadOptions) ([]byte, error) {
-	if _, err := parse(path, content, o); err != nil {
+	if _, err := Parse(path, content, o); err != nil {
 		return nil, err
 	}
 	m := newMM2Reader(&layers{report: newReport(path), environ: environment(o.Environ)})

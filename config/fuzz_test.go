@@ -24,7 +24,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte, name, value, key string) {
 		o := LoadOptions{Environ: []string{name + "=" + value, "KFERRY_" + name + "=" + value}, Overrides: map[string]string{key: value}}
-		c, err := parse("testdata/x.yaml", content, o)
+		c, err := Parse("testdata/x.yaml", content, o)
 		if err == nil {
 			if _, err := c.Redacted(); err != nil {
 				t.Error(err)
@@ -60,7 +60,7 @@ func FuzzMM2(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		o := LoadOptions{Environ: mm2Environ}
-		want, err := parse("testdata/x.properties", content, o)
+		want, err := Parse("testdata/x.properties", content, o)
 		var list Errors
 		if err != nil {
 			if !errors.As(err, &list) || len(list) == 0 || want != nil {
@@ -75,7 +75,7 @@ func FuzzMM2(f *testing.F) {
 		for _, m := range placeholder.FindAllStringSubmatch(string(text), -1) {
 			o.Environ = append(o.Environ, m[1]+"=x")
 		}
-		got, err := parse("testdata/x.yaml", text, o)
+		got, err := Parse("testdata/x.yaml", text, o)
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}

@@ -24,7 +24,7 @@ flows:
 // load parses content as if it were the file testdata/x.yaml.
 func load(t *testing.T, content string, o LoadOptions) *Config {
 	t.Helper()
-	c, err := parse("testdata/x.yaml", []byte(content), o)
+	c, err := Parse("testdata/x.yaml", []byte(content), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func load(t *testing.T, content string, o LoadOptions) *Config {
 
 func wantErrors(t *testing.T, content string, o LoadOptions, want ...string) {
 	t.Helper()
-	c, err := parse("testdata/x.yaml", []byte(content), o)
+	c, err := Parse("testdata/x.yaml", []byte(content), o)
 	var list Errors
 	errors.As(err, &list)
 	if c != nil || len(list) != len(want) {
@@ -247,7 +247,7 @@ func TestAliasBombs(t *testing.T) {
 		ref := "*c" + string(rune('0'+i-1))
 		b.WriteString("  c" + string(rune('0'+i)) + ": &c" + string(rune('0'+i)) + " { <<: [" + strings.Repeat(ref+",", 20) + ref + "] }\n")
 	}
-	if _, err := parse("x.yaml", []byte(b.String()), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "<<") {
+	if _, err := Parse("x.yaml", []byte(b.String()), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "<<") {
 		t.Errorf("got %v", err)
 	}
 	wantErrors(t, "clusters: &a { <<: *a }\n", LoadOptions{}, "flows: is missing", "includes too much through <<")

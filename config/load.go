@@ -25,11 +25,11 @@ func Load(path string, o LoadOptions) (*Config, error) {
 	if err != nil {
 		return nil, Errors{{File: path, Problem: "cannot be read: " + reason(err)}}
 	}
-	return parse(path, b, o)
+	return Parse(path, b, o)
 }
 
-// parse is Load for content that is in memory; path says where it would be.
-func parse(path string, content []byte, o LoadOptions) (*Config, error) {
+// Parse is Load for content that is in memory; path says where it would be.
+func Parse(path string, content []byte, o LoadOptions) (*Config, error) {
 	l := &layers{report: newReport(path), environ: environment(o.Environ)}
 	read := l.readFile
 	if isProperties(path) {

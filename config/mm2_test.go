@@ -25,7 +25,7 @@ func mm2File(lines ...string) []byte {
 
 func loadMM2(t *testing.T, lines ...string) *Config {
 	t.Helper()
-	c, err := parse("testdata/mm2.properties", mm2File(lines...), LoadOptions{Environ: mm2Environ})
+	c, err := Parse("testdata/mm2.properties", mm2File(lines...), LoadOptions{Environ: mm2Environ})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestConvertGivesTheSameConfig(t *testing.T) {
 		for _, m := range placeholder.FindAllStringSubmatch(string(text), -1) {
 			environ = append(environ, m[1]+`=hunter2-"${x}`)
 		}
-		got, err := parse("testdata/converted.yaml", text, LoadOptions{Environ: environ})
+		got, err := Parse("testdata/converted.yaml", text, LoadOptions{Environ: environ})
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
@@ -278,14 +278,14 @@ func TestClusterPairs(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	_, err := parse("testdata/mm2.properties", mm2File("emit.heartbeats.enabled = false"), LoadOptions{})
+	_, err := Parse("testdata/mm2.properties", mm2File("emit.heartbeats.enabled = false"), LoadOptions{})
 	if err == nil || !strings.Contains(err.Error(), "SOURCE->TARGET.enabled: is true for no two of the clusters") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestInvalidSecurityProtocol(t *testing.T) {
-	_, err := parse("x.properties", mm2File("A->B.enabled = true", "A.security.protocol = abc"), LoadOptions{})
+	_, err := Parse("x.properties", mm2File("A->B.enabled = true", "A.security.protocol = abc"), LoadOptions{})
 	var one Error
 	if !errors.As(err, &one) || one.Key != "A.security.protocol" || one.Line != 6 {
 		t.Errorf("got %v", err)
@@ -351,13 +351,13 @@ func TestMM2Patterns(t *testing.T) {
 		`\\(a, \\[b, [(],c`: {`\(a`, `\[b`, "[(]", "c"},
 		"x{3}, y{2}z":       {"x{3}", "y{2}z"},
 	} {
-		c, err := parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{})
+		c, err := Parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{})
 		if err != nil || !slices.Equal(c.Flows[0].TopicsExclude, want) {
 			t.Errorf("%q: got %v, want %q", given, c, want)
 		}
 	}
 	for _, given := range []string{"x{1,3}", "(x{1,},y)", "x{,3}"} {
-		if _, err := parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "has a comma within { }") {
+		if _, err := Parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics.exclude = "+given), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "has a comma within { }") {
 			t.Errorf("%q: got %v", given, err)
 		}
 	}
@@ -365,7 +365,7 @@ func TestMM2Patterns(t *testing.T) {
 
 // The layers above the file are the same as over a file of ours.
 func TestEnvironmentOverMM2(t *testing.T) {
-	c, err := parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics = x"), LoadOptions{
+	c, err := Parse("x.properties", mm2File("A->B.enabled = true", "A->B.topics = x"), LoadOptions{
 		Environ: []string{"KFERRY_FLOWS_A_B_TOPICS=y", "KFERRY_CLUSTERS_A_TLS_ENABLED=true", "KFERRY_CLUSTERS_A_TLS_SERVER_NAME=broker.example", "KFERRY_FLOWS_A_B_TAKEOVER="},
 	})
 	if err != nil {
@@ -426,7 +426,7 @@ func TestMM2Layers(t *testing.T) {
 		for key, value := range c.File {
 			file.WriteString(key + "=" + value + "\n")
 		}
-		cfg, err := parse("x.properties", []byte(file.String()), LoadOptions{})
+		cfg, err := Parse("x.properties", []byte(file.String()), LoadOptions{})
 		if err != nil {
 			t.Errorf("%s: %v", &file, err)
 			continue

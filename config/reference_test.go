@@ -203,7 +203,7 @@ func TestKeyPairs(t *testing.T) {
 	}
 	file := strings.Replace(twoClusters, `9092"] }`, `9092"], tls: { enabled: true, cert_file: client.pem, key_file: KEY } }`, 1)
 	for key, want := range map[string]string{"client.key": "", "other.key": "private key does not match public key", "none.key": "no such file"} {
-		_, err := parse(filepath.Join(dir, "x.yaml"), []byte(strings.Replace(file, "KEY", key, 1)), LoadOptions{})
+		_, err := Parse(filepath.Join(dir, "x.yaml"), []byte(strings.Replace(file, "KEY", key, 1)), LoadOptions{})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %s", key, err, want)
 		}

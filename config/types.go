@@ -110,7 +110,7 @@ type Flow struct {
 	OffsetSyncs       OffsetSyncs   `koanf:"offset_syncs"`
 	Checkpoints       Checkpoints   `koanf:"checkpoints"`
 	Heartbeats        Heartbeats    `koanf:"heartbeats"`
-	Takeover          string        `koanf:"takeover" choices:"mm2 mm2_if_any"` // whose positions lanes without progress begin at; "" = nobody's
+	Takeover          string        `koanf:"takeover" choices:"mm2 mm2_if_any aiven"` // whose positions lanes without progress begin at; "" = nobody's
 	MM2               MM2           `koanf:"mm2"`
 	Engine            string        `koanf:"engine" default:"kferry" choices:"kferry aiven"` // who carries it
 	Aiven             FlowAiven     `koanf:"aiven"`

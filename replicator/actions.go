@@ -33,7 +33,7 @@ func (d *Daemon) Resume(ctx context.Context, flow, topic string) error {
 }
 
 func (d *Daemon) wish(flow, topic string, do func(*progress.Store) error) error {
-	f, err := d.flowNamed(flow)
+	f, err := d.flowCarried(flow)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (d *Daemon) wish(flow, topic string, do func(*progress.Store) error) error 
 
 // Retry has a stopped lane try at once to go on.
 func (d *Daemon) Retry(ctx context.Context, flow, topic string, partition int32) error {
-	f, err := d.flowNamed(flow)
+	f, err := d.flowCarried(flow)
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,15 @@ func (d *Daemon) flowNamed(name string) (*flow, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no flow %q: %w", name, ErrUnknown)
+}
+
+// flowCarried is a flow that is carried here.
+func (d *Daemon) flowCarried(name string) (*flow, error) {
+	f, err := d.flowNamed(name)
+	if err == nil && f.watched != nil {
+		err = fmt.Errorf("flow %q is carried by Aiven's MirrorMaker 2, and only watched here: its key aiven.enabled and \"kferry aiven apply\" stop it and have it go on: %w", name, ErrNotNow)
+	}
+	return f, err
 }
 
 // retry has a stopped lane due now.

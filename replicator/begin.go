@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ func (s *starter) firstTime(ctx context.Context) error {
 	takeOver := sync.OnceValues(func() (*taken, error) { return s.takeOver(ctx) }) // not once for each lane
 	for _, j := range s.alive() {
 		if j.stored.Lane.Topic != "" {
+			if s.f.cfg.Takeover == takeoverAiven {
+				j.err = s.behind(ctx, j)
+			}
 			continue
 		}
 		j.stored = progress.Record{Lane: j.id, TargetTopic: j.place.TargetTopic, SourceID: j.place.SourceID, TargetID: j.place.TargetID}
@@ -91,6 +95,24 @@ func (s *starter) claim(ctx context.Context) error {
 	return nil
 }
 
+// behind tells that Aiven's MirrorMaker 2 has carried a lane on since kferry did:
+// what is stored of it is old, and records would be twice.
+func (s *starter) behind(ctx context.Context, j *job) error {
+	if s.f.positions == nil {
+		t, err := readTaken(ctx, s.f.cfg, s.f.target)
+		if err != nil && !errors.Is(err, errNeverRan) {
+			return err
+		}
+		s.f.positions = t.next
+	}
+	next := s.f.positions[j.id]
+	if next <= j.stored.Position.Source {
+		return nil
+	}
+	return fmt.Errorf("MirrorMaker 2 has carried the partition up to source offset %d, and kferry's own progress is of before, %d: \"kferry aiven handover %s --to kferry\" settles where kferry goes on",
+		next, j.stored.Position.Source, s.f.cfg.Name)
+}
+
 // toldWhere gives j the offset that somebody wrote down for it; false if nobody did.
 func (s *starter) toldWhere(j *job, takeOver func() (*taken, error)) bool {
 	p := &j.stored.Position
@@ -108,8 +130,12 @@ func (s *starter) toldWhere(j *job, takeOver func() (*taken, error)) bool {
 		return false
 	}
 	next, ok := t.next[j.id]
-	if ok {
+	switch {
+	case ok:
 		p.Source, j.taken = next, t
+	case s.f.cfg.Takeover == takeoverAiven && !j.late && j.seen.End > j.seen.Start:
+		j.err = fmt.Errorf("target topic %q partition %d has records, and MirrorMaker 2 has no position for it: all that it has carried would be twice. "+
+			"Say in start_offsets where kferry is to begin", j.place.TargetTopic, j.id.Partition)
 	}
 	return ok
 }

@@ -31,6 +31,9 @@ type Options struct {
 	Version    string                // of this build, for metrics
 	// ClusterOptions gives the options of the connections to a cluster; nil: none.
 	ClusterOptions func(alias string) kafka.Options
+	// Carrier carries the flows with engine aiven, which the daemon watches, and
+	// maybe others; nil: nobody, and there are no such flows.
+	Carrier Carrier
 }
 
 // Daemon runs the flows of one configuration.
@@ -38,7 +41,8 @@ type Daemon struct {
 	log      *slog.Logger
 	clusters map[string]*kafka.Cluster
 	flows    []*flow
-	away     *outages // clusters that were not reached yet
+	carrier  *carrierWatch // nil: nobody else carries anything
+	away     *outages      // clusters that were not reached yet
 	healths  []*health
 	budget   *budget.Budget
 	events   *events
@@ -60,6 +64,11 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	b := budget.New(int64(cfg.MemoryBudget))
 	d.budget = b
 	m := newMetrics(cfg.Metrics, o.Version)
+	if o.Carrier != nil {
+		d.carrier = newCarrierWatch(o.Carrier, newOutages(d.log, 0))
+		m.carrier = d.carrier
+	}
+	own := len(cfg.Flows) - len(cfg.CarriedBy(config.EngineAiven))
 	for _, fc := range cfg.Flows {
 		for _, alias := range []string{fc.Source, fc.Target} {
 			if err := d.open(cfg.Clusters[alias], o); err != nil {
@@ -67,11 +76,18 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 				return nil, err
 			}
 		}
-		f, err := newFlow(fc, cfg.InstanceID, d.clusters[fc.Source], d.clusters[fc.Target], b, len(cfg.Flows), m, d.log)
+		var f *flow
+		var err error
+		if fc.Engine == config.EngineAiven {
+			f, err = newWatched(fc, d.clusters[fc.Source], d.clusters[fc.Target], d.leading, d.log)
+		} else {
+			f, err = newFlow(fc, cfg.InstanceID, d.clusters[fc.Source], d.clusters[fc.Target], b, own, m, d.log)
+		}
 		if err != nil {
 			d.close()
 			return nil, err
 		}
+		f.carrier = d.carrier
 		d.flows = append(d.flows, f)
 	}
 	for _, alias := range slices.Sorted(maps.Keys(d.clusters)) {
@@ -132,10 +148,32 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	if d.carrier != nil {
+		g.Go(func() error {
+			d.carrier.run(gctx)
+			return nil
+		})
+	}
 	for _, f := range d.flows {
-		g.Go(func() error { return f.run(gctx) })
+		g.Go(func() error {
+			if f.watched != nil {
+				return f.watch(gctx)
+			}
+			return f.run(gctx)
+		})
 	}
 	return g.Wait()
+}
+
+// leading tells whether this replica watches the flows that others carry: the one
+// that leads the first flow of our own, or each of them where there is none.
+func (d *Daemon) leading() bool {
+	for _, f := range d.flows {
+		if f.watched == nil {
+			return f.leads.Load()
+		}
+	}
+	return true
 }
 
 // reach waits until the cluster answers.

@@ -40,6 +40,13 @@ var families = []*section{
 		},
 	},
 	{
+		title: "Flows at Aiven",
+		text: "Of flows with `engine: aiven`, which Aiven's MirrorMaker 2 carries and kferry watches. One replica exports them: the one that leads the first of the flows that kferry carries itself, " +
+			"or each where there is none. Of the other metrics such flows have `kferry_lag_records`, `kferry_lag_seconds`, `kferry_lag_stale_lanes`, `kferry_flow_info`, `kferry_flow_partitions`, " +
+			"`kferry_lanes` and the replication lag under Aiven's name, with the same labels and the same meaning; what is counted where records pass is not known of them. [aiven.md](aiven.md) has how their lag is found out.",
+		families: []*family{famCarriedEnabled, famCarriedProgress, famCarriedGroups, famCarriedAt},
+	},
+	{
 		title: "Consumer groups",
 		text:  "Of flows with `groups` only; the verdicts are in [offsets.md](offsets.md).",
 		families: []*family{
@@ -95,6 +102,14 @@ var (
 	famErrors      = describe("kferry_request_errors_total", counter, "requests", []string{"flow", "request"}, "Requests that got no answer; request is fetch or produce.")
 	famProgressAt  = describe("kferry_progress_timestamp_seconds", gauge, "Unix time", perFlow, "When progress was last stored, or found to be unchanged.")
 	famHeartbeatAt = describe("kferry_heartbeat_timestamp_seconds", gauge, "Unix time", perFlow, "When the last heartbeat was written; with groups and heartbeats only, and by the replica that leads.")
+
+	famCarriedEnabled = describe("kferry_aiven_flow_enabled", gauge, "0 or 1", perFlow,
+		"Whether the flow is there at Aiven and enabled; absent while Aiven does not say.")
+	famCarriedProgress = describe("kferry_aiven_flow_progress_ratio", gauge, "0 to 1", perFlow,
+		"The progress of replication over all topics as Aiven's API has it; how Aiven works it out is not documented.")
+	famCarriedGroups = describe("kferry_aiven_flow_follows_groups", gauge, "0 or 1", perFlow,
+		"Whether the flow follows consumer groups; where they would go on is not watched.")
+	famCarriedAt = describe("kferry_aiven_timestamp_seconds", gauge, "Unix time", nil, "When Aiven last told about its flows.")
 
 	famVerdicts = describe("kferry_group_partitions", gauge, "partitions", []string{"flow", "verdict"}, "Partitions of followed consumer groups, by verdict.")
 	famUnsynced = describe("kferry_group_unsynced_partitions", gauge, "partitions", perGroup, "Partitions where the group would not go on in the right place if it switched now.")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/deadletter"
@@ -56,16 +57,19 @@ type flow struct {
 	outages        *outages
 	ready          atomic.Bool
 
-	instance string // of the daemon; "": no static membership
-	store    *progress.Store
-	group    *progress.Group // nil: not joined
-	saving   chan struct{}   // holds one token while progress is written: see save
-	producer kmsg.InitProducerIDResponse
-	slots    atomic.Int64  // that this replica owns
-	leads    atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
-	placed   chan struct{} // closed once it is known whether this replica starts alone
-	letters  *deadletter.Store
-	taken    *taken // nil: not read yet; for the starter alone
+	instance  string // of the daemon; "": no static membership
+	store     *progress.Store
+	group     *progress.Group // nil: not joined
+	saving    chan struct{}   // holds one token while progress is written: see save
+	producer  kmsg.InitProducerIDResponse
+	slots     atomic.Int64  // that this replica owns
+	leads     atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
+	placed    chan struct{} // closed once it is known whether this replica starts alone
+	letters   *deadletter.Store
+	taken     *taken                     // nil: not read yet; for the starter alone
+	positions map[lane.ID]offsets.Source // of Aiven's MirrorMaker 2; nil: not read yet; for the starter alone
+	carrier   *carrierWatch              // somebody else who may carry its topics; nil: nobody
+	watched   *watched                   // that one carries the flow, and here it is only watched; nil: it is carried here
 
 	view  atomic.Pointer[catalog.View] // as last read; never changed once stored
 	signs signs                        // of life, for metrics
@@ -99,7 +103,23 @@ type link struct {
 	n      int
 }
 
+// newFlow makes a flow that is carried here.
 func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b *budget.Budget, siblings int, m *metrics, log *slog.Logger) (*flow, error) {
+	f, err := bareFlow(cfg, source, target, log)
+	if err != nil {
+		return nil, err
+	}
+	f.instance, f.budget, f.siblings, f.metrics, f.rate = instance, b, siblings, m, fetch.NewRate(int64(cfg.RateLimit))
+	f.letters = deadletter.New(target, cfg.Name, cfg.ReplicationFactor)
+	f.helm = newHelm(f)
+	if f.follower, err = newFollower(f); err != nil {
+		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
+	}
+	return f, nil
+}
+
+// bareFlow makes a flow that knows its topics and their lanes, and does nothing.
+func bareFlow(cfg config.Flow, source, target *kafka.Cluster, log *slog.Logger) (*flow, error) {
 	filter, err := policy.NewFilter(cfg.Topics, cfg.TopicsExclude)
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
@@ -113,21 +133,15 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}
 	f := &flow{
-		cfg: cfg, instance: instance, log: log.With("flow", cfg.Name), source: source, target: target, budget: b, filter: filter, policy: pol,
-		rate: fetch.NewRate(int64(cfg.RateLimit)), siblings: siblings, metrics: m,
+		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, filter: filter, policy: pol,
 		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
-	f.letters = deadletter.New(target, cfg.Name, cfg.ReplicationFactor)
 	f.outages = newOutages(f.log, outageGrace)
 	f.catalog = catalog.New(catalog.Options{
 		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, InStep: cfg.SyncTopicConfigs,
 		ReplicationFactor: cfg.ReplicationFactor,
 	})
-	f.helm = newHelm(f)
-	if f.follower, err = newFollower(f); err != nil {
-		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
-	}
 	return f, nil
 }
 
@@ -221,6 +235,9 @@ func (f *flow) newProducer(ctx context.Context) (kmsg.InitProducerIDResponse, er
 
 // readCatalog reads both sides every refresh interval, and sooner when asked to.
 func (f *flow) readCatalog(ctx context.Context) {
+	if f.carrier != nil {
+		f.carrier.wait(ctx) // nothing starts before
+	}
 	said := map[string]string{}
 	t := time.NewTicker(f.cfg.RefreshInterval)
 	defer t.Stop()
@@ -234,6 +251,7 @@ func (f *flow) readCatalog(ctx context.Context) {
 		} else {
 			f.outages.over("topics")
 			f.logEvents(events, said)
+			f.bar(view)
 			f.view.Store(&view)
 			f.helm.post(func() { f.helm.seen(view) })
 		}

@@ -47,11 +47,13 @@ type laneRow struct {
 	topic                string // whose retired lanes count, too; "": see all
 	all                  bool   // those of all topics count
 	lanes                []*lane.Lane
+	watched              bool // somebody else carries them: nothing is counted here
 }
 
 // reading is what a row's lanes tell at one moment.
 type reading struct {
 	row                    *laneRow
+	counted                bool // what follows but for lag is known
 	records, bytes         int64
 	lag                    lag
 	recent                 lane.Recent
@@ -157,7 +159,7 @@ func (f *flow) laneRowsLocked(detail string) []*laneRow {
 
 // laneRow begins a row with l.
 func (f *flow) laneRow(l *lane.Lane, detail string) *laneRow {
-	r := &laneRow{lanes: []*lane.Lane{l}, all: detail == detailFlow}
+	r := &laneRow{lanes: []*lane.Lane{l}, all: detail == detailFlow, watched: f.watched != nil}
 	own := []string{"flow", f.cfg.Name}
 	summary := []string{"replication_flow", f.cfg.Source + "->" + f.cfg.Target}
 	mirror := []string{"source", f.cfg.Source, "target", f.cfg.Target}
@@ -217,7 +219,7 @@ func (r *laneRow) retiredBy(f *flow) (s lane.Stats) {
 // read asks the lanes of a row.
 func (r *laneRow) read(f *flow, now time.Time) reading {
 	retired := r.retiredBy(f)
-	out := reading{row: r, records: retired.Records, bytes: retired.Bytes, lag: lag{records: -1, seconds: -1}}
+	out := reading{row: r, counted: !r.watched, records: retired.Records, bytes: retired.Bytes, lag: lag{records: -1, seconds: -1}}
 	for _, l := range r.lanes {
 		s := l.Snapshot()
 		out.records += s.Records
@@ -231,6 +233,7 @@ func (r *laneRow) read(f *flow, now time.Time) reading {
 
 // add takes in what another row tells.
 func (r *reading) add(o *reading) {
+	r.counted = r.counted || o.counted
 	r.records += o.records
 	r.bytes += o.bytes
 	r.lag.add(o.lag)
@@ -251,8 +254,8 @@ func ownLabels(r *laneRow) string     { return r.own }
 func summaryLabels(r *laneRow) string { return r.summary }
 func mirrorLabels(r *laneRow) string  { return r.mirror }
 
-func recordsOf(r *reading) (float64, bool) { return float64(r.records), true }
-func bytesOf(r *reading) (float64, bool)   { return float64(r.bytes), true }
+func recordsOf(r *reading) (float64, bool) { return float64(r.records), r.counted }
+func bytesOf(r *reading) (float64, bool)   { return float64(r.bytes), r.counted }
 func lagRecords(r *reading) (float64, bool) {
 	return float64(r.lag.records), r.lag.records >= 0
 }
@@ -267,9 +270,9 @@ var (
 	compatSeries = slices.Concat([]laneSeries{
 		{famSummaryLag, summaryLabels, lagRecords},
 		{famMirrorRecords, mirrorLabels, recordsOf},
-		{famMirrorRecordRate, mirrorLabels, func(r *reading) (float64, bool) { return r.recordsRate, true }},
+		{famMirrorRecordRate, mirrorLabels, func(r *reading) (float64, bool) { return r.recordsRate, r.counted }},
 		{famMirrorBytes, mirrorLabels, bytesOf},
-		{famMirrorByteRate, mirrorLabels, func(r *reading) (float64, bool) { return r.bytesRate, true }},
+		{famMirrorByteRate, mirrorLabels, func(r *reading) (float64, bool) { return r.bytesRate, r.counted }},
 	}, spreadSeries(famAge, func(r *reading) *lane.Spread { return &r.recent.Age }),
 		spreadSeries(famLatency, func(r *reading) *lane.Spread { return &r.recent.Latency }))
 )

@@ -24,6 +24,7 @@ type metrics struct {
 	byTopic  bool    // it has topics
 	version  string
 	flows    []*flow
+	carrier  *carrierWatch // nil: nobody else carries anything
 	clusters []*health
 	budget   *budget.Budget
 }
@@ -73,7 +74,7 @@ func (m *metrics) observe(h *prometheus.HistogramVec, request, flow string, took
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, f := range []*family{
-		m.aside, famFlowInfo, famPartitions, famLanes, famSlots, famStale, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt,
+		m.aside, famFlowInfo, famPartitions, famLanes, famSlots, famStale, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt, famCarriedEnabled, famCarriedProgress, famCarriedGroups, famCarriedAt,
 		famVerdicts, famUnsynced, famGroupLag, famGroupsAt, famBuild, famUp, famRejected, famUsed, famLimit,
 	} {
 		out <- f.desc
@@ -105,11 +106,18 @@ func (s samples) sendTime(f *family, ms int64, labels ...string) {
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	s, now := samples(out), time.Now()
 	for _, f := range m.flows {
+		if f.watched != nil {
+			collectWatched(f, now, s)
+			continue
+		}
 		m.collectLanes(f, now, s)
 		collectSigns(f, s)
 		if len(f.cfg.Groups) > 0 {
 			collectGroups(f.cfg.Name, sumGroups(f.offsetRows()), s)
 		}
+	}
+	if m.carrier != nil {
+		s.sendTime(famCarriedAt, m.carrier.heard())
 	}
 	if len(m.clusters) > 0 {
 		m.collectClusters(s)
@@ -123,24 +131,15 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 func (m *metrics) collectLanes(f *flow, now time.Time, s samples) {
 	name := f.cfg.Name
 	sum, aside := f.counted()
-	var states [lane.States]int
-	stale := 0
 	for _, m := range f.members() {
 		x := m.lane.Snapshot()
-		states[shown(x)]++
-		if lagOf(&x, now).stale {
-			stale++
-		}
 		sum.Add(&x.Stats)
 		aside[m.lane.Topic] += x.Aside
 	}
+	collectStates(f, now, s)
 	for p, n := range sum.Batches {
 		s.send(famBatches, float64(n), name, lane.Path(p).String())
 	}
-	for st, n := range states {
-		s.send(famLanes, float64(n), name, lane.State(st).String())
-	}
-	s.send(famStale, float64(stale), name)
 	s.send(famAvoided, float64(sum.Skipped), name)
 	s.send(famLost, float64(sum.Lost), name)
 	s.send(famTwice, float64(sum.Twice), name)
@@ -151,6 +150,53 @@ func (m *metrics) collectLanes(f *flow, now time.Time, s samples) {
 	default:
 		for topic, n := range aside {
 			s.send(m.aside, float64(n), name, topic)
+		}
+	}
+}
+
+// collectStates sends how many lanes there are of each kind.
+func collectStates(f *flow, now time.Time, s samples) {
+	var states [lane.States]int
+	stale := 0
+	for _, m := range f.members() {
+		x := m.lane.Snapshot()
+		states[shown(x)]++
+		if lagOf(&x, now).stale {
+			stale++
+		}
+	}
+	for st, n := range states {
+		s.send(famLanes, float64(n), f.cfg.Name, lane.State(st).String())
+	}
+	s.send(famStale, float64(stale), f.cfg.Name)
+}
+
+// collectWatched sends what is known of a flow that somebody else carries, if this
+// replica is the one that watches it.
+func collectWatched(f *flow, now time.Time, s samples) {
+	name := f.cfg.Name
+	s.send(famFlowInfo, 1, name, f.cfg.Source, f.cfg.Target)
+	if !f.leads.Load() {
+		return
+	}
+	collectStates(f, now, s)
+	if view := f.view.Load(); view != nil {
+		s.send(famPartitions, float64(len(*view)), name)
+	}
+	groups := 0.0
+	if f.watched.groups {
+		groups = 1
+	}
+	s.send(famCarriedGroups, groups, name)
+	c, err := f.carrier.flow(f.cfg.Source, f.cfg.Target, now)
+	switch {
+	case err != nil:
+	case c == nil || !c.Enabled:
+		s.send(famCarriedEnabled, 0, name)
+	default:
+		s.send(famCarriedEnabled, 1, name)
+		if c.Progress >= 0 {
+			s.send(famCarriedProgress, c.Progress, name)
 		}
 	}
 }

@@ -75,6 +75,20 @@ func (f *flow) reasons(fs *FlowStatus, clusters []ClusterStatus, now time.Time) 
 			add("%s %s: %s", lanesAre(n), s, namesOf(fs.Lanes, func(l *LaneStatus) bool { return l.State == s.String() }))
 		}
 	}
+	out = append(out, lagReasons(fs)...)
+	out = append(out, f.groupReasons(fs, now)...)
+	switch {
+	case fs.Watched && !fs.Leads:
+		out = []string{"another replica watches this flow, or will soon: ask that one"}
+	case fs.Others > 0:
+		add("%d of the flow's %s are not with this replica: ask the replicas that have them", fs.Others, partitions(fs.Partitions))
+	}
+	return out
+}
+
+// lagReasons are what the target lacks, and what is not known of it.
+func lagReasons(fs *FlowStatus) (out []string) {
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if fs.Lag > 0 {
 		add("%s on the target yet%s", many(fs.Lag, "record is not", "records are not"), oldest(fs.LagSeconds))
 	}
@@ -84,15 +98,14 @@ func (f *flow) reasons(fs *FlowStatus, clusters []ClusterStatus, now time.Time) 
 	if fs.Stale > 0 {
 		add("of %s the source has not told lately where it ends: %s", lanes(fs.Stale), namesOf(fs.Lanes, func(l *LaneStatus) bool { return l.LagStale }))
 	}
-	out = append(out, f.groupReasons(fs, now)...)
-	if fs.Others > 0 {
-		add("%d of the flow's %s are not with this replica: ask the replicas that have them", fs.Others, partitions(fs.Partitions))
-	}
 	return out
 }
 
 // groupReasons are why the flow's groups would not go on in the right place.
 func (f *flow) groupReasons(fs *FlowStatus, now time.Time) (out []string) {
+	if f.watched != nil && f.watched.groups {
+		return []string{"Aiven's MirrorMaker 2 follows the consumer groups, and where they would go on is not watched"}
+	}
 	if len(f.cfg.Groups) == 0 {
 		return nil
 	}
@@ -129,6 +142,9 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 			severity = Failing
 		}
 		add(severity, fmt.Sprintf("%s (%s, since %s): %v", o.msg, o.key, o.began.UTC().Format(time.RFC3339), o.last))
+	}
+	if fs.Carried != nil && !fs.Carried.Enabled {
+		add(Warning, "the flow is disabled at Aiven: nobody carries it")
 	}
 	out = append(out, stoppedLanes(fs)...)
 	if n := fs.States[lane.Waiting]; n > 0 {

@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type Status struct {
 // FlowStatus is one flow, as far as this replica has it.
 type FlowStatus struct {
 	Name, Source, Target string          // the clusters by alias
+	Watched              bool            // Aiven's MirrorMaker 2 carries it: nothing is counted but lanes and lag
+	Carried              *Carried        // how that one has it; nil: it does not, or nobody knows
 	Ready                bool            // its topics were read, and every lane that can run was started
 	Leads                bool            // this replica does what is done once for the flow
 	Slots                int             // that this replica owns
@@ -81,6 +84,11 @@ func (d *Daemon) Status() Status {
 		MemoryUsed: d.budget.Used(), MemoryLimit: d.budget.Limit(), Clusters: d.clustersNow(),
 	}
 	s.Problems = clusterProblems(s.Clusters)
+	if d.carrier != nil {
+		for _, o := range d.carrier.out.lasting(now) {
+			s.Problems = append(s.Problems, Problem{Warning, "", "", -1, fmt.Sprintf("%s (since %s): %v", o.msg, o.began.UTC().Format(time.RFC3339), o.last)})
+		}
+	}
 	for _, f := range d.flows {
 		fs := f.status(now)
 		fs.Reasons = f.reasons(&fs, s.Clusters, now)
@@ -109,6 +117,10 @@ func (f *flow) status(now time.Time) FlowStatus {
 		Name: f.cfg.Name, Source: f.cfg.Source, Target: f.cfg.Target,
 		Ready: f.ready.Load(), Leads: f.leads.Load(), Slots: int(f.slots.Load()), Partitions: -1, Tally: newTally(),
 	}
+	if f.watched != nil {
+		fs.Watched = true
+		fs.Carried, _ = f.carrier.flow(f.cfg.Source, f.cfg.Target, now)
+	}
 	lanes := f.sortedLanes()
 	fs.Lanes = make([]LaneStatus, len(lanes))
 	for i, l := range lanes {
@@ -117,6 +129,9 @@ func (f *flow) status(now time.Time) FlowStatus {
 	}
 	if view := f.view.Load(); view != nil {
 		fs.Partitions, fs.Others = len(*view), f.missing(*view)
+	}
+	if f.watched != nil && !fs.Leads {
+		fs.Others = 1 // or more: another replica looks
 	}
 	sum, _ := f.counted()
 	fs.count(&sum)

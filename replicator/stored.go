@@ -3,6 +3,7 @@ package replicator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ type Exported struct {
 	Connector string
 	Lanes     []ExportedLane // by topic and partition
 	Empty     []lane.ID      // carried up to offset 0: there is no last record to name
+	Later     []lane.ID      // MirrorMaker 2 is further: it has carried since, and keeps its own position
 }
 
 // ExportedLane is one position.
@@ -65,41 +67,86 @@ const mm2OffsetsPartitions = 25
 func ExportMM2(ctx context.Context, target *kafka.Cluster, flow config.Flow, dry bool) (Exported, error) {
 	e := Exported{Topic: mm2Offsets(flow), Connector: mm2Connector(flow)}
 	s, err := progress.Find(ctx, target, flow.Name)
+	if err == nil {
+		err = kferryGone(ctx, s, target, flow.Name)
+	}
+	if err == nil {
+		err = mm2Gone(ctx, target, mm2Workers(flow))
+	}
 	if err != nil {
 		return e, err
 	}
-	switch n := s.Members(ctx, flow.Name); {
-	case n > 0:
-		return e, fmt.Errorf("flow %q is being carried: group %q has %d members. Stop kferry first, by SIGTERM", flow.Name, progress.GroupName(flow.Name), n)
-	case n < 0:
-		return e, fmt.Errorf("cannot tell whether kferry has stopped: allow our user to Describe the group %q on %s", progress.GroupName(flow.Name), target.Alias())
+	err = e.export(ctx, s, target, flow, nil, dry)
+	return e, err
+}
+
+// ExportAiven is ExportMM2 for Aiven's MirrorMaker 2, which the caller knows to stand
+// still, having left what left says. Where that is further than kferry, it has
+// carried since, and its position stays. A flow that kferry never carried has nothing
+// to write.
+func ExportAiven(ctx context.Context, target *kafka.Cluster, flow config.Flow, left *Left, dry bool) (Exported, error) {
+	e := Exported{Topic: mm2Offsets(flow), Connector: cmp.Or(left.Connector, mm2Connector(flow))}
+	s, err := progress.Find(ctx, target, flow.Name)
+	if errors.Is(err, progress.ErrNone) {
+		return e, nil
 	}
-	if err := mm2Gone(ctx, target, mm2Workers(flow)); err != nil {
+	if err == nil {
+		err = kferryGone(ctx, s, target, flow.Name)
+	}
+	if err != nil {
 		return e, err
 	}
+	next := map[lane.ID]int64{}
+	for _, l := range left.Lanes {
+		next[l.ID] = l.Next
+	}
+	err = e.export(ctx, s, target, flow, next, dry)
+	return e, err
+}
+
+// kferryGone is nil if no kferry carries the flow.
+func kferryGone(ctx context.Context, s *progress.Store, target *kafka.Cluster, flow string) error {
+	switch n := s.Members(ctx, flow); {
+	case n > 0:
+		return fmt.Errorf("%w: flow %q is being carried: group %q has %s. Stop kferry first, by SIGTERM", ErrCarried, flow, progress.GroupName(flow), many(n, "member", "members"))
+	case n < 0:
+		return fmt.Errorf("cannot tell whether kferry has stopped: allow our user to Describe the group %q on %s", progress.GroupName(flow), target.Alias())
+	}
+	return nil
+}
+
+// ErrCarried means that a kferry carries the flow.
+var ErrCarried = errors.New("kferry runs")
+
+// export finds what there is to write, and writes it; next is where MirrorMaker 2 is.
+func (e *Exported) export(ctx context.Context, s *progress.Store, target *kafka.Cluster, flow config.Flow, next map[lane.ID]int64, dry bool) error {
 	records, err := s.Load(ctx, s.All())
 	if err == nil {
 		err = clean(ctx, target, records)
 	}
 	if err != nil {
-		return e, err
+		return err
 	}
 	for id, r := range records {
-		if r.Position.Source == 0 {
+		switch at := int64(r.Position.Source); {
+		case next[id] > at:
+			e.Later = append(e.Later, id)
+		case at == 0:
 			e.Empty = append(e.Empty, id)
-			continue
+		default:
+			e.Lanes = append(e.Lanes, ExportedLane{id, at})
 		}
-		e.Lanes = append(e.Lanes, ExportedLane{id, int64(r.Position.Source)})
 	}
 	byName := func(a, b lane.ID) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	}
 	slices.SortFunc(e.Empty, byName)
+	slices.SortFunc(e.Later, byName)
 	slices.SortFunc(e.Lanes, func(a, b ExportedLane) int { return byName(a.ID, b.ID) })
 	if dry || len(e.Lanes) == 0 {
-		return e, nil
+		return nil
 	}
-	return e, e.write(ctx, target, flow)
+	return e.write(ctx, target, flow)
 }
 
 // clean checks that what is stored is all that the target has.

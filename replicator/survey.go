@@ -182,6 +182,9 @@ func unplaced(s *lane.Snapshot) bool { return s.End >= 0 && s.Lag < 0 }
 // beginsAtFirst tells that a lane without progress will begin at its first record:
 // all of it is lag, though something keeps the lane from starting.
 func (f *flow) beginsAtFirst(id lane.ID) bool {
+	if f.watched != nil {
+		return f.cfg.Start.Kind == config.StartEarliest && f.watched.untouched(id)
+	}
 	_, told := f.cfg.StartOffsets[id.Topic][id.Partition]
 	return !told && f.cfg.Takeover == "" && f.cfg.Start.Kind == config.StartEarliest
 }
@@ -232,9 +235,13 @@ func (s *surveyor) list(ctx context.Context, broker int32, lanes map[lane.ID]*la
 }
 
 // date reads when the first record of [from, to) was written, of a lane that is at
-// from. One of an open or aborted transaction counts, too.
+// from. One of an open or aborted transaction counts, too, unless whoever carries the
+// lane leaves those out.
 func (s *surveyor) date(ctx context.Context, q question, from, to offsets.Source) {
-	log := kafka.Log{Link: s.f.source.Aside(), Leader: q.leader, Topic: q.lane.Topic, TopicID: q.topicID, Partition: q.lane.Partition}
+	log := kafka.Log{
+		Link: s.f.source.Aside(), Leader: q.leader, Topic: q.lane.Topic, TopicID: q.topicID, Partition: q.lane.Partition,
+		Committed: s.f.watched != nil && s.f.cfg.Aiven.ExactlyOnce,
+	}
 	for at := int64(from); at < int64(to); {
 		got, err := log.Fetch(ctx, at, 1) // a batch comes whole
 		var rs []*kgo.Record
@@ -254,5 +261,8 @@ func (s *surveyor) date(ctx context.Context, q question, from, to offsets.Source
 			return
 		}
 		at = next // there were only markers
+	}
+	if s.f.watched != nil {
+		s.f.watched.nothing(q.lane.ID, from, to)
 	}
 }

@@ -32,7 +32,8 @@ type virtual struct {
 	from, to       *kgo.Client              // hands of the test on both
 	d              *replicator.Daemon
 	reg            *prometheus.Registry // of the daemon
-	log            bytes.Buffer         // what daemons have logged; read only after the last has stopped
+	carrier        replicator.Carrier
+	log            bytes.Buffer // what daemons have logged; read only after the last has stopped
 }
 
 func virtually(t *testing.T, test func(*testing.T, *virtual)) {
@@ -88,7 +89,7 @@ func (v *virtual) begin(cfg *config.Config) (end func() error) {
 	v.t.Helper()
 	v.reg = prometheus.NewRegistry()
 	d, err := replicator.New(cfg, replicator.Options{
-		Registerer: v.reg, Version: "v1",
+		Registerer: v.reg, Version: "v1", Carrier: v.carrier,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(v.t.Output(), &v.log), nil)),
 		ClusterOptions: func(alias string) kafka.Options {
 			return kafka.Options{Dialer: v.gates[map[string]*kfake.Cluster{"old": v.source, "new": v.target}[alias]].open}

@@ -49,7 +49,7 @@ Nothing is kept on this machine: each command asks Aiven what there is. So any o
 them may be interrupted anywhere, and run again.`,
 	}
 	cmd.AddCommand(newAivenPlanCommand(), newAivenApplyCommand(), newAivenStatusCommand(), newAivenDestroyCommand(), newAivenExportCommand(), newAivenConnectCommand(),
-		newAivenTopicsCommand(), newAivenACLsCommand(), newAivenSchemasCommand())
+		newAivenTopicsCommand(), newAivenACLsCommand(), newAivenSchemasCommand(), newAivenHandoverCommand())
 	return cmd
 }
 
@@ -345,12 +345,18 @@ func (o *aivenOptions) destroy(ctx context.Context, stdin io.Reader, stdout, std
 	case o.dryRun:
 		return fmt.Errorf("%w: %s would go", errTodo, plural(going, "resource"))
 	case !o.yes:
-		fmt.Fprintf(stderr, "Delete %s in project %s? Type yes: ", plural(going, "resource"), c.Project)
-		if answer, _ := bufio.NewReader(stdin).ReadString('\n'); strings.TrimSpace(answer) != "yes" {
+		if !agreed(stdin, stderr, fmt.Sprintf("Delete %s in project %s?", plural(going, "resource"), c.Project)) {
 			return errors.New("nothing was deleted: the answer was not yes")
 		}
 	}
 	return d.Run(ctx)
+}
+
+// agreed asks a question, and tells whether the answer was yes.
+func agreed(stdin io.Reader, stderr io.Writer, question string) bool {
+	fmt.Fprintf(stderr, "%s Type yes: ", question)
+	answer, _ := bufio.NewReader(stdin).ReadString('\n')
+	return strings.TrimSpace(answer) == "yes"
 }
 
 func writeDoomed(w io.Writer, doomed []aiven.Doomed) error {

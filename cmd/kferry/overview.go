@@ -124,6 +124,7 @@ func lanesOf(f *web.Flow) (n int) {
 func mergeFlow(into, f *web.Flow) {
 	into.ETASeconds = longest(into, f)
 	into.Leads = into.Leads || f.Leads
+	into.Aiven = cmp.Or(into.Aiven, f.Aiven)
 	into.Slots += f.Slots
 	into.Partitions = cmp.Or(into.Partitions, f.Partitions)
 	add(into.Lanes, f.Lanes)

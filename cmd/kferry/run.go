@@ -49,6 +49,10 @@ While it runs, http.listen (127.0.0.1:9464) serves /metrics for Prometheus, and
 the target cluster: start it again, here or on another machine, and it goes on
 where it was.
 
+Flows with engine: aiven are carried by Aiven's MirrorMaker 2, and watched: their
+lag is in the same metrics and on the same page, given a token (AIVEN_TOKEN). A
+topic that an enabled flow at Aiven carries is not carried here as well.
+
 The first signal stops it softly: what is under way is finished and progress is
 stored. A second signal, or --drain-timeout, ends it at once; nothing is lost
 by that either, the next start only takes a little longer to find its place.
@@ -62,7 +66,7 @@ force. "kferry help exit-codes" tells more.`,
   kferry run mm2.properties`,
 		Args: configArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := loadOwn(cmd, configFile(args, o.config))
+			cfg, err := loadWatching(cmd, configFile(args, o.config))
 			if err != nil {
 				return err
 			}
@@ -86,14 +90,31 @@ func loadOwn(cmd *cobra.Command, path string) (*config.Config, error) {
 	if len(cfg.Flows) == 0 {
 		return nil, cfg.ErrorAt([]string{"flows"}, "", fmt.Sprintf("have engine aiven, all %d of them: there is nothing to carry here, \"kferry aiven status\" tells about them", all))
 	}
+	return cfg, reachable(cfg)
+}
+
+// loadWatching is loadOwn that leaves the flows with engine aiven, too, if Aiven can be asked about them.
+func loadWatching(cmd *cobra.Command, path string) (*config.Config, error) {
+	cfg, err := config.Load(path, loadOptions(cmd))
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Aiven.Token == "" {
+		return loadOwn(cmd, path)
+	}
+	return cfg, reachable(cfg)
+}
+
+// reachable checks that the clusters of all flows have addresses.
+func reachable(cfg *config.Config) error {
 	for _, f := range cfg.Flows {
 		for _, alias := range []string{f.Source, f.Target} {
 			if len(cfg.Clusters[alias].BootstrapServers) == 0 {
-				return nil, cfg.ErrorAt([]string{"clusters", alias, "bootstrap_servers"}, "", "is missing: \"kferry aiven connect\" tells it once the service is there")
+				return cfg.ErrorAt([]string{"clusters", alias, "bootstrap_servers"}, "", "is missing: \"kferry aiven connect\" tells it once the service is there")
 			}
 		}
 	}
-	return cfg, nil
+	return nil
 }
 
 // run carries the flows of cfg until ctx ends.
@@ -107,6 +128,9 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 		return err
 	}
 	logNotes(log, cfg.Notes)
+	if cfg.Aiven.MirrorMaker.Name != "" && cfg.Aiven.Token == "" {
+		log.Warn("Aiven cannot be asked: flows with engine aiven are not watched, and whether its MirrorMaker 2 carries a topic of ours as well is not noticed. Set AIVEN_TOKEN, or aiven.token_file")
+	}
 	if _, set := lookup(p.environ, "GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(memoryLimit(cfg.MemoryBudget))
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/web"
 	"github.com/kferry/kferry/replicator"
 	"github.com/kferry/kferry/replicator/lane"
@@ -69,7 +70,7 @@ func tenth(rate float64) float64 { return math.Round(rate*10) / 10 }
 
 func shownFlow(f *replicator.FlowStatus) web.Flow {
 	x := web.Flow{
-		Name: f.Name, Source: f.Source, Target: f.Target, Leads: f.Leads, Slots: f.Slots, Lanes: byState(f.States, true),
+		Name: f.Name, Source: f.Source, Target: f.Target, Engine: config.EngineKferry, Leads: f.Leads, Slots: f.Slots, Lanes: byState(f.States, true),
 		Records: f.Records, Bytes: f.Bytes, RecordsPerSecond: tenth(f.RecordsPerSecond), BytesPerSecond: tenth(f.BytesPerSecond),
 		LagRecords: known(f.Lag), LagSeconds: known(f.LagSeconds), StaleLanes: f.Stale, ETASeconds: known(f.ETA),
 		LostOffsets: f.Lost, PossibleDuplicates: f.Twice, DeadLetters: f.Aside,
@@ -78,6 +79,12 @@ func shownFlow(f *replicator.FlowStatus) web.Flow {
 	}
 	if f.Leads && f.Partitions >= 0 {
 		x.Partitions = &f.Partitions
+	}
+	if f.Watched {
+		x.Engine = config.EngineAiven
+	}
+	if c := f.Carried; c != nil {
+		x.Aiven = &web.AivenFlow{Enabled: c.Enabled, Progress: known(c.Progress)}
 	}
 	for verdict, n := range f.Verdicts {
 		x.Groups.Partitions[verdict] = n

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/web"
 )
 
@@ -156,7 +157,11 @@ func writeFlow(w io.Writer, f *web.Flow) {
 		say("paused", "by %s since %s", oneLine(p.By), p.Since.UTC().Format(time.RFC3339))
 	}
 	say("lanes", "%s", cmp.Or(countStates(f.Lanes), "none"))
-	say("carried", "%s records, %s; now %s records/s, %s/s", thousands(f.Records), byteSize(f.Bytes), thousands(int64(f.RecordsPerSecond)), byteSize(int64(f.BytesPerSecond)))
+	if f.Engine == config.EngineAiven {
+		say("engine", "%s", aivenText(f.Aiven))
+	} else {
+		say("carried", "%s records, %s; now %s records/s, %s/s", thousands(f.Records), byteSize(f.Bytes), thousands(int64(f.RecordsPerSecond)), byteSize(int64(f.BytesPerSecond)))
+	}
 	say("lag", "%s", lagText(f))
 	if f.LostOffsets > 0 || f.PossibleDuplicates > 0 || f.DeadLetters > 0 {
 		say("inexact", "%s offsets lost, at most %s records twice, %s set aside", thousands(f.LostOffsets), thousands(f.PossibleDuplicates), thousands(f.DeadLetters))
@@ -172,6 +177,20 @@ func writeFlow(w io.Writer, f *web.Flow) {
 	for _, r := range f.Switch.Reasons {
 		fmt.Fprintf(w, "            - %s\n", oneLine(r))
 	}
+}
+
+// aivenText: "Aiven's MirrorMaker 2, enabled, progress 50%".
+func aivenText(f *web.AivenFlow) string {
+	text := "Aiven's MirrorMaker 2"
+	switch {
+	case f == nil:
+		return text + ", which does not have the flow, or does not say"
+	case !f.Enabled:
+		return text + ", disabled"
+	case f.Progress == nil:
+		return text + ", enabled"
+	}
+	return fmt.Sprintf("%s, enabled, progress %.0f%%", text, *f.Progress*100)
 }
 
 // lagText: "1,500 records, the oldest 1m30s old; gone in about 2m0s".

@@ -156,6 +156,9 @@ const (
 // onceKey marks a context in which 500 and above is an answer.
 type onceKey struct{}
 
+// patientKey marks a context of somebody who asks again anyway, later.
+type patientKey struct{}
+
 // Do sends one request for the handlers and gives the body of the answer. What may be sent again is, with growing
 // pauses: everything after 429; after a failure on the way or of the server, all but POST, which may have been carried
 // out: then the error says so (Error.Unclear) and whoever made the request looks. It is no API of this package.
@@ -176,28 +179,29 @@ func (c *Client) Do(ctx context.Context, operation, method, path string, in any,
 	}
 	pause := time.Second
 	for try := 1; ; try++ {
-		answer, after, err := c.once(ctx, operation, method, path+"?"+values.Encode(), body)
+		answer, err := c.once(ctx, operation, method, path+"?"+values.Encode(), body)
 		if err == nil {
 			return answer, nil
 		}
-		if try == tries || err.Status >= 500 && ctx.Value(onceKey{}) != nil || !err.again(method) || ctx.Err() != nil {
+		patient := ctx.Value(patientKey{}) != nil || err.Status >= 500 && ctx.Value(onceKey{}) != nil
+		if try == tries || patient || !err.again(method) || ctx.Err() != nil {
 			return nil, err
 		}
-		if err := c.clock.Sleep(ctx, min(max(pause, after), maxSleep)); err != nil {
+		if err := c.clock.Sleep(ctx, max(min(pause, maxSleep), err.After)); err != nil {
 			return nil, err
 		}
 		pause *= 2
 	}
 }
 
-// once sends a request and reads its answer; after is how long the server wants to be left alone.
-func (c *Client) once(ctx context.Context, operation, method, path string, body []byte) (answer []byte, after time.Duration, failed *Error) {
+// once sends a request and reads its answer.
+func (c *Client) once(ctx context.Context, operation, method, path string, body []byte) (answer []byte, failed *Error) {
 	fail := func(status int, code, text string) *Error {
 		return &Error{Operation: operation, Status: status, Code: code, Text: c.clean(text), method: method}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, 0, fail(0, "", err.Error())
+		return nil, fail(0, "", err.Error())
 	}
 	req.Header.Set("Authorization", "aivenv1 "+c.token.Reveal())
 	req.Header.Set("User-Agent", c.agent)
@@ -208,7 +212,7 @@ func (c *Client) once(ctx context.Context, operation, method, path string, body 
 	if err != nil {
 		f := fail(0, "", reason(err))
 		f.cause = err
-		return nil, 0, f
+		return nil, f
 	}
 	defer func() { _ = rsp.Body.Close() }()
 	if date, err := http.ParseTime(rsp.Header.Get("Date")); err == nil {
@@ -216,17 +220,19 @@ func (c *Client) once(ctx context.Context, operation, method, path string, body 
 	}
 	answer, err = io.ReadAll(io.LimitReader(rsp.Body, maxBody))
 	if err != nil {
-		return nil, 0, fail(0, "", reason(err))
+		return nil, fail(0, "", reason(err))
 	}
 	if rsp.StatusCode < http.StatusBadRequest {
-		return answer, 0, nil
+		return answer, nil
 	}
 	seconds, _ := strconv.Atoi(rsp.Header.Get("Retry-After"))
 	code, text := envelope(answer)
 	if text == "" {
 		text = http.StatusText(rsp.StatusCode)
 	}
-	return nil, time.Duration(seconds) * time.Second, fail(rsp.StatusCode, code, text)
+	failed = fail(rsp.StatusCode, code, text)
+	failed.After = time.Duration(seconds) * time.Second
+	return nil, failed
 }
 
 // envelope reads what an answer says that is none.

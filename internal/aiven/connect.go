@@ -126,11 +126,15 @@ func reach(s *service.ServiceGetOut, u *service.ServiceUserGetOut) (out *Connect
 	return out, best.KafkaSslCa != service.KafkaSslCaTypeLetsencrypt
 }
 
-// rights are the least that the flows with engine kferry need on the Kafka service (README, "What the users need").
+// rights are the least that the flows with engine kferry need on the Kafka service (README, "What the users need"), and
+// what it takes to watch those with engine aiven and to hand flows over.
 func rights(cfg *config.Config, user string) []Right {
 	r := &granter{principal: "User:" + user}
 	for i := range cfg.Flows {
 		f := &cfg.Flows[i]
+		if f.Target == cfg.Aiven.Cluster && (f.Engine == config.EngineAiven || f.Takeover == "aiven") {
+			r.mirrored(f)
+		}
 		if f.Engine != config.EngineKferry {
 			continue
 		}
@@ -203,6 +207,24 @@ func (g *granter) target(f *config.Flow) {
 			g.topic(f.Source+".heartbeats", own...)
 		}
 	}
+}
+
+// mirrored is what it takes to see how far Aiven's MirrorMaker 2 is, and to tell it where to go on.
+func (g *granter) mirrored(f *config.Flow) {
+	for _, p := range f.Topics {
+		name, pattern := resource(p)
+		if f.Policy == "default" {
+			name, pattern = f.Source+f.Separator, kafka.PatternTypePrefixed
+		}
+		g.allow(kafka.ResourceTypeTopic, name, pattern, kafka.OperationTypeRead)
+	}
+	g.topic("mm2-offsets."+f.Source+".internal", kafka.OperationTypeRead, kafka.OperationTypeWrite)
+	g.topic("mm2-status."+f.Source+".internal", kafka.OperationTypeRead)
+	if f.OffsetSyncs.Location == "target" {
+		g.topic("mm2-offset-syncs."+f.Source+".internal", kafka.OperationTypeRead)
+	}
+	g.topic("kferry."+f.Name+".progress", kafka.OperationTypeRead, kafka.OperationTypeWrite)
+	g.allow(kafka.ResourceTypeGroup, "kferry."+f.Name, kafka.PatternTypeLiteral, kafka.OperationTypeRead)
 }
 
 func (g *granter) source(f *config.Flow) {

@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Error is a request that Aiven did not answer as hoped.
 type Error struct {
-	Operation string // Aiven's name of it
-	Status    int    // of HTTP; 0 = there was no answer
-	Code      string // Aiven's error_code, mostly absent
-	Text      string // what Aiven says, fit to be shown
-	About     string // what it was about: service target-kafka
-	Remedy    string // what a person can do
-	Lasting   bool   // the same request again will not do better
+	Operation string        // Aiven's name of it
+	Status    int           // of HTTP; 0 = there was no answer
+	Code      string        // Aiven's error_code, mostly absent
+	Text      string        // what Aiven says, fit to be shown
+	About     string        // what it was about: service target-kafka
+	Remedy    string        // what a person can do
+	Lasting   bool          // the same request again will not do better
+	After     time.Duration // how long Aiven wants to be left alone
 	method    string
 	cause     error
 }
@@ -41,6 +43,9 @@ func (e *Error) Error() string {
 
 // Unwrap gives what kept the answer away, if anything did.
 func (e *Error) Unwrap() error { return e.cause }
+
+// RetryAfter is how long to wait before anything is asked again, at least.
+func (e *Error) RetryAfter() time.Duration { return e.After }
 
 // again says whether the request may be sent once more as it is.
 func (e *Error) again(method string) bool {

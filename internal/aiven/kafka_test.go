@@ -161,7 +161,10 @@ func TestRights(t *testing.T) {
 		{`topics: ["pizza-.*", 'a\.b'], engine: kferry`, "[Topic pizza- PREFIXED][Topic a.b LITERAL][Topic kferry.cloudkarafka-aiven.progress LITERAL][Group kferry.cloudkarafka-aiven LITERAL]"},
 		{`topics: ["p(a|b)"], policy: default, engine: kferry`, "[Topic cloudkarafka. PREFIXED][Topic kferry.cloudkarafka-aiven.progress LITERAL][Group kferry.cloudkarafka-aiven LITERAL]"},
 		{`topics: [".*"], prefix: x-, engine: kferry, on_refused: dead_letter`, "[Topic x- PREFIXED][Topic kferry.cloudkarafka-aiven.progress LITERAL][Topic kferry.cloudkarafka-aiven.dead_letter LITERAL][Group kferry.cloudkarafka-aiven LITERAL]"},
-		{`topics: [".*"], engine: aiven`, ""},
+		{`topics: ["pizza-.*"], engine: aiven`, "[Topic pizza- PREFIXED][Topic mm2-offsets.cloudkarafka.internal LITERAL][Topic mm2-status.cloudkarafka.internal LITERAL][Topic mm2-offset-syncs.cloudkarafka.internal LITERAL][Topic kferry.cloudkarafka-aiven.progress LITERAL][Group kferry.cloudkarafka-aiven LITERAL]"},
+		{`topics: ["pizza-.*"], engine: aiven, policy: default, offset_syncs: { location: source }`, "[Topic cloudkarafka. PREFIXED][Topic mm2-offsets.cloudkarafka.internal LITERAL][Topic mm2-status.cloudkarafka.internal LITERAL][Topic kferry.cloudkarafka-aiven.progress LITERAL][Group kferry.cloudkarafka-aiven LITERAL]"},
+		{`topics: ["pizza-.*"], engine: kferry, takeover: aiven`, "[Topic pizza- PREFIXED][Topic mm2-offsets.cloudkarafka.internal LITERAL][Topic mm2-status.cloudkarafka.internal LITERAL][Topic mm2-offset-syncs.cloudkarafka.internal LITERAL]" +
+			"[Topic kferry.cloudkarafka-aiven.progress LITERAL][Group kferry.cloudkarafka-aiven LITERAL][Topic pizza- PREFIXED][Topic kferry.cloudkarafka-aiven.progress LITERAL]"},
 	} {
 		var got strings.Builder
 		last := ""

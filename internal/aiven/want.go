@@ -82,6 +82,18 @@ func WantOf(cfg *config.Config) (*Want, error) {
 	return b.done()
 }
 
+// With is w with one of its flows enabled or not.
+func (w *Want) With(flow string, enabled bool) *Want {
+	out := *w
+	out.Flows = slices.Clone(w.Flows)
+	for i := range out.Flows {
+		if out.Flows[i].Name == flow {
+			out.Flows[i].In.Enabled = enabled
+		}
+	}
+	return &out
+}
+
 func aliases(flows []config.Flow) []string {
 	var out []string
 	for _, f := range flows {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -54,8 +55,8 @@ func (l Log) Records(got kmsg.FetchResponseTopicPartition, at int64) (rs []*kgo.
 	return fp.Records, next, fp.Err
 }
 
-// read calls do with each record of [from, to), in order.
-func (l Log) read(ctx context.Context, from, to int64, do func(*kgo.Record) error) error {
+// Each calls do with each record of [from, to), in order.
+func (l Log) Each(ctx context.Context, from, to int64, do func(*kgo.Record) error) error {
 	return l.Walk(ctx, from, to, func(got kmsg.FetchResponseTopicPartition, at int64) (int64, error) {
 		rs, next, err := l.Records(got, at)
 		for _, r := range rs {
@@ -70,35 +71,73 @@ func (l Log) read(ctx context.Context, from, to int64, do func(*kgo.Record) erro
 // ReadTopic calls do with each committed record that the topic has now, partition
 // by partition. A topic that is not there is kerr.UnknownTopicOrPartition.
 func (c *Cluster) ReadTopic(ctx context.Context, topic string, do func(*kgo.Record) error) error {
-	ts, err := c.admin.ListTopics(ctx, topic)
+	return c.Tail(topic).Read(ctx, func() {}, do)
+}
+
+// Tail reads a topic again and again, each time what is new. It is for one goroutine.
+type Tail struct {
+	c     *Cluster
+	topic string
+	id    [16]byte
+	next  map[int32]int64 // by partition: where to read on
+}
+
+// Tail begins at the first record.
+func (c *Cluster) Tail(topic string) *Tail { return &Tail{c: c, topic: topic} }
+
+// Read calls do as ReadTopic does, with what came since the last Read. anew is
+// called before records from the start of the topic: at first, and where it was
+// made anew or cut. After an error the next Read begins where do was last called.
+func (t *Tail) Read(ctx context.Context, anew func(), do func(*kgo.Record) error) error {
+	c := t.c
+	ts, err := c.admin.ListTopics(ctx, t.topic)
 	if err != nil {
 		return Explain(c.Alias(), err)
 	}
-	t := ts[topic]
-	if t.Err != nil {
-		return fmt.Errorf("topic %q: %w", topic, Explain(c.Alias(), t.Err))
+	found := ts[t.topic]
+	if found.Err != nil {
+		return fmt.Errorf("topic %q: %w", t.topic, Explain(c.Alias(), found.Err))
 	}
-	starts, err := c.admin.ListStartOffsets(ctx, topic)
+	starts, err := c.admin.ListStartOffsets(ctx, t.topic)
 	if err != nil {
 		return Explain(c.Alias(), err)
 	}
-	ends, err := c.admin.ListCommittedOffsets(ctx, topic)
+	ends, err := c.admin.ListCommittedOffsets(ctx, t.topic)
 	if err != nil {
 		return Explain(c.Alias(), err)
 	}
-	for _, p := range t.Partitions.Sorted() {
-		start, known := starts.Lookup(topic, p.Partition)
-		end, ok := ends.Lookup(topic, p.Partition)
+	if t.next == nil || t.id != found.ID || t.cut(ends) {
+		anew()
+		t.id, t.next = found.ID, map[int32]int64{}
+	}
+	for _, p := range found.Partitions.Sorted() {
+		start, known := starts.Lookup(t.topic, p.Partition)
+		end, ok := ends.Lookup(t.topic, p.Partition)
 		switch err := errors.Join(start.Err, end.Err); {
 		case err != nil:
-			return fmt.Errorf("topic %q partition %d: %w", topic, p.Partition, Explain(c.Alias(), err))
+			return fmt.Errorf("topic %q partition %d: %w", t.topic, p.Partition, Explain(c.Alias(), err))
 		case !known || !ok:
-			return fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", c.Alias(), topic, p.Partition)
+			return fmt.Errorf("cluster %q does not say where topic %q partition %d begins and ends", c.Alias(), t.topic, p.Partition)
 		}
-		l := Log{Link: c.Aside(), Leader: p.Leader, Topic: topic, TopicID: t.ID, Partition: p.Partition, Committed: true}
-		if err := l.read(ctx, start.Offset, end.Offset, do); err != nil {
+		l := Log{Link: c.Aside(), Leader: p.Leader, Topic: t.topic, TopicID: found.ID, Partition: p.Partition, Committed: true}
+		err := l.Each(ctx, max(start.Offset, t.next[p.Partition]), end.Offset, func(r *kgo.Record) error {
+			t.next[p.Partition] = r.Offset
+			return do(r)
+		})
+		if err != nil {
 			return Explain(c.Alias(), err)
 		}
+		t.next[p.Partition] = max(t.next[p.Partition], end.Offset)
 	}
 	return nil
+}
+
+// cut tells that a partition ends before what was read of it.
+func (t *Tail) cut(ends kadm.ListedOffsets) bool {
+	for partition, next := range t.next {
+		if end, ok := ends.Lookup(t.topic, partition); ok && end.Err == nil && end.Offset < next {
+			return true
+		}
+	}
+	return false
 }

@@ -44,7 +44,8 @@ type asset struct {
 var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"asset": func(file string) string { return assets[file].link },
 	"name":  name, "count": countAny, "known": known, "short": short, "bytes": byteSize, "byterate": byteRate, "rate": perSecond, "span": span, "eta": etaText,
-	"age": age, "stamp": stamp, "clock": clock, "moment": moment,
+	"percent": func(share *float64) string { return fmt.Sprintf("%.0f%%", *share*100) },
+	"age":     age, "stamp": stamp, "clock": clock, "moment": moment,
 }).ParseFS(pageFiles, "page/page.html"))
 
 func countAny(n any) (string, error) {

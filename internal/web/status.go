@@ -61,6 +61,8 @@ type Flow struct {
 	Name               string         `json:"name"`
 	Source             string         `json:"source"`
 	Target             string         `json:"target"`
+	Engine             string         `json:"engine"` // kferry, or aiven: then nothing is counted but lanes and lag
+	Aiven              *AivenFlow     `json:"aiven"`  // with engine aiven; nil otherwise, and while Aiven has no such flow or does not say
 	Leads              bool           `json:"leads"`
 	Slots              int            `json:"slots"`
 	Partitions         *int           `json:"partitions"` // over all replicas; nil: this one does not lead, or does not know yet
@@ -79,6 +81,12 @@ type Flow struct {
 	Groups             FlowGroups     `json:"groups"`
 	Switch             Switch         `json:"switch"`
 	Paused             *Paused        `json:"paused"` // nil: the flow as a whole is not
+}
+
+// AivenFlow is a flow as Aiven's API has it.
+type AivenFlow struct {
+	Enabled  bool     `json:"enabled"`
+	Progress *float64 `json:"progress"` // 0 to 1; nil: it does not say
 }
 
 // FlowGroups counts partitions of consumer groups.

@@ -35,7 +35,7 @@ func TestStatus(t *testing.T) {
 		`{"severity":"warning","flow":"cloudkarafka-aiven","topic":"pizza-deliveries","partition":null,"text":"paused by ann@laptop at 2026-11-26T10:02:11Z"}],` +
 		`"clusters":[{"alias":"aiven","up":true,"error":"","since":"2026-11-26T09:00:30Z"},{"alias":"cloudkarafka","up":false,"error":"away","since":"2026-11-26T10:13:55Z"}],` +
 		`"memory":{"used_bytes":3145728,"limit_bytes":268435456},` +
-		`"flows":[{"name":"cloudkarafka-aiven","source":"cloudkarafka","target":"aiven","leads":true,"slots":8,"partitions":12,` +
+		`"flows":[{"name":"cloudkarafka-aiven","source":"cloudkarafka","target":"aiven","engine":"kferry","aiven":null,"leads":true,"slots":8,"partitions":12,` +
 		`"lanes":{"paused":3,"running":5,"starting":0,"stopped":1,"waiting":3},"records":48211930,"bytes":61234567890,"records_per_second":1843.2,"bytes_per_second":2311000,` +
 		`"lag_records":412877,"lag_seconds":1934,"stale_lanes":3,"eta_seconds":null,"lost_offsets":12,"possible_duplicates":0,"dead_letters":0,` +
 		`"groups":{"partitions":{"exact":7,"not_mirrored_yet":5},"unsynced":5},"switch":{"safe":false,"reasons":["1 lane is stopped"],"others":0},` +

@@ -15,7 +15,7 @@ func at[T any](v T) *T { return &v }
 // aFlow is one with n lanes that run and have caught up.
 func aFlow(n int) Flow {
 	return Flow{
-		Name: "cloudkarafka-aiven", Source: "cloudkarafka", Target: "aiven", Leads: true, Slots: 8, Partitions: at(n),
+		Name: "cloudkarafka-aiven", Source: "cloudkarafka", Target: "aiven", Engine: "kferry", Leads: true, Slots: 8, Partitions: at(n),
 		Lanes:   map[string]int{"running": n, "waiting": 0, "paused": 0, "stopped": 0, "starting": 0},
 		Records: 48_211_930, Bytes: 61_234_567_890, RecordsPerSecond: 1843.2, BytesPerSecond: 2_311_000, LagRecords: at(int64(0)), LagSeconds: at(0.0), ETASeconds: at(0.0),
 		Groups: FlowGroups{Partitions: map[string]int{"exact": 11, "gap": 1}}, Switch: Switch{Safe: true, Reasons: []string{}},

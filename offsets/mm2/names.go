@@ -69,6 +69,9 @@ func (n Names) RemoteHeartbeats() string { return n.Remote(heartbeats) }
 // itself, on the target. The separator has no part in it.
 func (n Names) ConnectOffsets() string { return "mm2-offsets." + n.Source + ".internal" }
 
+// ConnectStatus is where Connect keeps the states of its tasks then, on the target.
+func (n Names) ConnectStatus() string { return "mm2-status." + n.Source + ".internal" }
+
 // Remote is the name of a source topic on the target (formatRemoteTopic). Identity
 // keeps it, unless it ends with "heartbeats".
 func (n Names) Remote(topic string) string {

@@ -105,6 +105,21 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event,
 	return c.view(pairs, targets, follow), events, nil
 }
 
+// Look reads both sides and makes nothing: for topics that somebody else carries.
+// A target partition that is missing has no leader.
+func (c *Catalog) Look(ctx context.Context) (View, error) {
+	sources, err := c.sources(ctx)
+	if err != nil {
+		return nil, kafka.Explain(c.o.Source.Alias(), err)
+	}
+	pairs := c.pairs(sources)
+	targets, err := c.targets(ctx, pairs)
+	if err != nil {
+		return nil, kafka.Explain(c.o.Target.Alias(), err)
+	}
+	return c.view(pairs, targets, true), nil
+}
+
 // Reread has the settings of a topic read again at the next Refresh: the target
 // refused a batch that they allow. It may be called while Refresh runs.
 func (c *Catalog) Reread(sourceTopic string) {

@@ -242,6 +242,22 @@ func (l *Lane) Left(at Position) {
 	}
 }
 
+// Reached takes note of how far somebody else has carried the lane, for one that
+// is only watched.
+func (l *Lane) Reached(source offsets.Source, target offsets.Target) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pos, l.placed = Position{Source: source, Target: target}, true
+	l.sent, l.fetched = source, source
+}
+
+// Unplace takes back where the lane is: nobody knows.
+func (l *Lane) Unplace() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pos, l.placed = Position{}, false
+}
+
 // Share bounds how many bytes the lane holds before it fetches no more.
 func (l *Lane) Share(bytes int64) {
 	l.mu.Lock()

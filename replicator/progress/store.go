@@ -68,11 +68,14 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 	return s, nil
 }
 
-// Find is Open for those who only look; an error if there is no such topic.
+// ErrNone means that a flow has no progress topic.
+var ErrNone = errors.New("no kferry has carried the flow to there, or our user may not see it")
+
+// Find is Open for those who only look; ErrNone if there is no such topic.
 func Find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
 	s, err := find(ctx, cl, flow)
 	if err == nil && s.slots == 0 {
-		err = fmt.Errorf("%s has no topic %q: no kferry has carried the flow to there, or our user may not see it", cl.Alias(), s.topic)
+		err = fmt.Errorf("%s has no topic %q: %w", cl.Alias(), s.topic, ErrNone)
 	}
 	return s, err
 }
@@ -365,6 +368,24 @@ func (s *Store) Save(ctx context.Context, records []Record, maps []Offsets, begu
 		s.begun[r.Lane] = r
 	}
 	return nil
+}
+
+// Forget has lanes begin anew: all that is stored of them is taken away. Nobody may
+// carry them meanwhile.
+func (s *Store) Forget(ctx context.Context, lanes ...lane.ID) error {
+	out := make([]*kgo.Record, 0, 3*len(lanes))
+	for _, id := range lanes {
+		for _, key := range []func(lane.ID) string{mapKey, claimKey, Key} {
+			out = append(out, s.record(id, key, nil))
+		}
+	}
+	_, err := s.write(ctx, out)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range lanes {
+		delete(s.begun, id)
+	}
+	return err
 }
 
 // Claim settles where lanes begin that nobody has begun. Two replicas may try at
