@@ -137,7 +137,7 @@ func (o runOptions) run(ctx context.Context, p *process, cfg *config.Config) err
 	if _, set := lookup(p.environ, "GOGC"); !set {
 		// Most garbage is large buffers, so the collector has little to mark for each round: some more rounds take less CPU
 		// than they spare memory.
-		debug.SetGCPercent(80)
+		debug.SetGCPercent(65)
 	}
 	reg := prometheus.NewRegistry()
 	d, err := p.openDaemon(cfg, log, reg)

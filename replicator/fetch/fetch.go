@@ -31,7 +31,7 @@ const (
 	// what is asked per partition. The bounds shrink with the budget. Twice as much
 	// took twice the memory and was not faster.
 	leastBytes, mostBytes = 1 << 20, 16 << 20
-	mostPartitions        = 4
+	mostPartitions        = 2
 	// A response that cannot be read is asked for again so many times at the
 	// same offset before the source's log is called damaged.
 	damagedAfter = 5
