@@ -252,10 +252,15 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 	if r.SteadyRate = float64(have-w.head) / (now - w.first).Seconds(); now == w.first { // one look saw all of it
 		r.SteadyRate, r.WorkCPU = float64(have)/r.Seconds, w.firstCPU
 	}
-	if r.SecondRate = r.SteadyRate; w.middle > 0 && w.middle < now {
-		r.SecondRate = float64(have-w.halfway) / (now - w.middle).Seconds()
-	}
+	w.second(now, have)
 	return true, nil
+}
+
+// second takes note of the rate since half of it was there; where one look saw all of that, the rate of the whole stands for it.
+func (w *watch) second(now time.Duration, have int64) {
+	if w.r.SecondRate = w.r.SteadyRate; w.middle > 0 && w.middle < now {
+		w.r.SecondRate = float64(have-w.halfway) / (now - w.middle).Seconds()
+	}
 }
 
 // caughtUp: what was written meanwhile is all that is left.

@@ -27,7 +27,7 @@ func NewProfiler(ctx context.Context, dir string) (*Profiler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafkatest: %w", err)
 	}
-	defer jar.Close()
+	defer jar.Close() //nolint:errcheck // it was only read
 	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
 	if arch == "" {
 		arch = runtime.GOARCH
