@@ -132,17 +132,17 @@ func TestReport(t *testing.T) {
 	r := Results{Workloads: []WorkloadInfo{{Name: "zstd", Contestants: []string{"kferry", "loop", "ceiling"}, BytesPerSecond: 1000}}}
 	for n := 1; n <= 2; n++ {
 		r.Runs = append(r.Runs,
-			Run{Workload: "zstd", Contestant: "kferry", Number: n, Records: 100, Bytes: 1e9, Seconds: 1, FirstSeconds: 0.5, UserSeconds: 1, SystemSeconds: 1, WorkCPU: 1, SteadyRate: 25 * float64(n), PeakBytes: 1e6, StoredBytes: 1000},
-			Run{Workload: "zstd", Contestant: "loop", Number: n, Records: 100, Bytes: 1e9, Seconds: 4, FirstSeconds: 1, UserSeconds: 20, WorkCPU: 10, SteadyRate: 25, PeakBytes: 4e6},
-			Run{Workload: "zstd", Contestant: "ceiling", Number: n, Records: 100, Bytes: 1e9, Seconds: 4, SteadyRate: 100, Unclaimed: true})
+			Run{Workload: "zstd", Contestant: "kferry", Number: n, Records: 100, Bytes: 1e9, Seconds: 1, FirstSeconds: 0.5, UserSeconds: 1, SystemSeconds: 1, WorkCPU: 1, SteadyRate: 25 * float64(n), SecondRate: 75, PeakBytes: 1e6, StoredBytes: 1000},
+			Run{Workload: "zstd", Contestant: "loop", Number: n, Records: 100, Bytes: 1e9, Seconds: 4, FirstSeconds: 1, UserSeconds: 20, WorkCPU: 10, SteadyRate: 25, SecondRate: 25, PeakBytes: 4e6},
+			Run{Workload: "zstd", Contestant: "ceiling", Number: n, Records: 100, Bytes: 1e9, Seconds: 4, SteadyRate: 100, SecondRate: 100, Unclaimed: true})
 		r.Latencies = append(r.Latencies, Latency{Contestant: "kferry", Rate: 10, Number: n, Quantiles: [4]float64{1, 2, 3, 4}})
 		r.Idle = append(r.Idle, Idle{Contestant: "kferry", Partitions: 6, CPU: float64(n)})
 		r.Answers = append(r.Answers, Answers{Path: "/metrics", Lanes: 6, P99: 7})
 	}
 	tables := r.tables()
 	// Records a second 25 and 50 against 25; first record 1/2; CPU 1 to 10 and, with the start, 2 to 20; memory 1 to 4.
-	want := []string{"kferry/loop", "1.000 / 1.500 / 2.000", "0.500 / 0.500 / 0.500", "0.100 / 0.100 / 0.100", "0.100 / 0.100 / 0.100", "0.250 / 0.250 / 0.250"}
-	for i, w := range [][]string{want, {"kferry/ceiling", "0.250 / 0.375 / 0.500", "-", "-", "-", "-"}} {
+	want := []string{"kferry/loop", "1.000 / 1.500 / 2.000", "0.500 / 0.500 / 0.500", "0.100 / 0.100 / 0.100", "0.100 / 0.100 / 0.100", "0.250 / 0.250 / 0.250", "3.000 / 3.000 / 3.000"}
+	for i, w := range [][]string{want, {"kferry/ceiling", "0.250 / 0.375 / 0.500", "-", "-", "-", "-", "0.750 / 0.750 / 0.750"}} {
 		if got := tables[1].rows[i+1]; strings.Join(got, "|") != strings.Join(w, "|") {
 			t.Errorf("ratios\n got %q\nwant %q", got, w)
 		}
