@@ -270,10 +270,10 @@ func TestNoClockInLevelZero(t *testing.T) {
 	}
 }
 
-// TestEmbeddedClusterOnlyInTheDemo: kfake is for tests and the demo.
+// TestEmbeddedClusterOnlyInTheDemo: kfake is for tests, the demo, and the part of the bench where brokers are not the limit.
 func TestEmbeddedClusterOnlyInTheDemo(t *testing.T) {
 	for _, s := range sources(t) {
-		if strings.HasPrefix(s.name, "cmd/kferry/demo") || s.pkg == "internal/kafkatest" {
+		if strings.HasPrefix(s.name, "cmd/kferry/demo") || s.pkg == "internal/kafkatest" || s.name == "bench/replicas.go" {
 			continue
 		}
 		for _, imp := range s.file.Imports {
