@@ -120,15 +120,7 @@ func newFlow(cfg config.Flow, instance string, source, target *kafka.Cluster, b 
 
 // bareFlow makes a flow that knows its topics and their lanes, and does nothing.
 func bareFlow(cfg config.Flow, source, target *kafka.Cluster, log *slog.Logger) (*flow, error) {
-	filter, err := policy.NewFilter(cfg.Topics, cfg.TopicsExclude)
-	if err != nil {
-		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
-	}
-	pol, err := policy.New(policy.Options{
-		Kind: policy.Kind(cfg.Policy), SourceAlias: cfg.Source, TargetAlias: cfg.Target,
-		Prefix: cfg.Prefix, Suffix: cfg.Suffix, Separator: mm2Names(cfg).Separator, StripPrefix: cfg.StripPrefix,
-		Heartbeats: len(cfg.Groups) > 0 && cfg.Heartbeats.Enabled,
-	})
+	filter, pol, err := catalog.Naming(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Name, err)
 	}

@@ -61,12 +61,7 @@ func eachFlow(ctx context.Context, cfg *config.Config, do func(source *kafka.Clu
 }
 
 func look(ctx context.Context, source *kafka.Cluster, f config.Flow) (scope, []string, error) {
-	filter, err := policy.NewFilter(f.Topics, f.TopicsExclude)
-	if err != nil {
-		return scope{}, nil, err
-	}
-	pol, err := policy.New(policy.Options{Kind: policy.Kind(f.Policy), SourceAlias: f.Source, TargetAlias: f.Target,
-		Prefix: f.Prefix, Suffix: f.Suffix, Separator: f.Separator, StripPrefix: f.StripPrefix})
+	filter, pol, err := catalog.Naming(f)
 	if err != nil {
 		return scope{}, nil, err
 	}
