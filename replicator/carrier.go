@@ -30,14 +30,28 @@ type Carried struct {
 
 func (c *Carried) String() string { return c.Source + " -> " + c.Target }
 
-// copies tells whether c writes topic of the source, under that name, to the
-// target. A pattern that cannot be read here may mean anything, so it counts.
-func (c *Carried) copies(topic, target string) bool {
+// heardFlow is one with its patterns read: bar asks for each partition.
+type heardFlow struct {
+	Carried
+	filter policy.Filter
+	vague  bool // a pattern cannot be read here, so it may mean anything
+}
+
+func heardFlows(flows []Carried) []heardFlow {
+	out := make([]heardFlow, len(flows))
+	for i, c := range flows {
+		filter, err := policy.NewFilter(c.Topics, c.Exclude)
+		out[i] = heardFlow{c, filter, err != nil}
+	}
+	return out
+}
+
+// copies tells whether c writes topic of the source, under that name, to the target.
+func (c *heardFlow) copies(topic, target string) bool {
 	if name := c.Source + "." + topic; !c.Identity && target != name || c.Identity && target != topic {
 		return false
 	}
-	filter, err := policy.NewFilter(c.Topics, c.Exclude)
-	return err != nil || filter.Match(topic)
+	return c.vague || c.filter.Match(topic)
 }
 
 const (
@@ -56,7 +70,7 @@ type carrierWatch struct {
 	asked   chan struct{} // closed after the first try
 
 	mu    sync.Mutex
-	flows []Carried
+	flows []heardFlow
 	at    time.Time // when it said so; zero: never
 	err   error     // why it has not said anything since; nil: it has
 }
@@ -105,7 +119,7 @@ func (w *carrierWatch) ask(ctx context.Context) error {
 		return err
 	}
 	w.out.over("aiven")
-	w.flows, w.at = flows, at
+	w.flows, w.at = heardFlows(flows), at
 	return nil
 }
 
@@ -130,7 +144,7 @@ func (w *carrierWatch) flow(source, target string, now time.Time) (*Carried, err
 	}
 	for i := range w.flows {
 		if c := w.flows[i]; c.Source == source && c.Target == target {
-			return &c, nil
+			return &c.Carried, nil
 		}
 	}
 	return nil, nil
@@ -150,7 +164,7 @@ var errNotAsked = errors.New("it was not asked yet")
 
 // enabled are the flows between two clusters that the carrier carried when it was
 // last heard: a lock stays shut while nobody tells that it is open.
-func (w *carrierWatch) enabled(source, target string) (out []Carried) {
+func (w *carrierWatch) enabled(source, target string) (out []heardFlow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.flows {
@@ -171,7 +185,7 @@ func (f *flow) bar(view catalog.View) {
 	for id, place := range view {
 		for i := range enabled {
 			if c := &enabled[i]; c.copies(id.Topic, place.TargetTopic) {
-				place.Problem = carriedError(c, id.Topic)
+				place.Problem = carriedError(&c.Carried, id.Topic)
 				view[id] = place
 			}
 		}
@@ -196,7 +210,7 @@ func (f *flow) stands(ctx context.Context) error {
 		if view := f.view.Load(); view != nil {
 			for id, place := range *view {
 				if c.copies(id.Topic, place.TargetTopic) {
-					return carriedError(&c, id.Topic)
+					return carriedError(&c.Carried, id.Topic)
 				}
 			}
 		}
