@@ -13,6 +13,7 @@ import (
 	"github.com/aiven/go-client-codegen/handler/service"
 
 	"github.com/kferry/kferry/config"
+	"github.com/kferry/kferry/offsets/mm2"
 )
 
 // Connection is how kferry reaches the Kafka service. With a Mechanism it is by user and password, else by certificate.
@@ -218,10 +219,11 @@ func (g *granter) mirrored(f *config.Flow) {
 		}
 		g.allow(kafka.ResourceTypeTopic, name, pattern, kafka.OperationTypeRead)
 	}
-	g.topic("mm2-offsets."+f.Source+".internal", kafka.OperationTypeRead, kafka.OperationTypeWrite)
-	g.topic("mm2-status."+f.Source+".internal", kafka.OperationTypeRead)
+	names := mm2.Names{Source: f.Source, Target: f.Target, Separator: f.Separator}
+	g.topic(names.ConnectOffsets(), kafka.OperationTypeRead, kafka.OperationTypeWrite)
+	g.topic(names.ConnectStatus(), kafka.OperationTypeRead)
 	if f.OffsetSyncs.Location == "target" {
-		g.topic("mm2-offset-syncs."+f.Source+".internal", kafka.OperationTypeRead)
+		g.topic(names.OffsetSyncs(mm2.OnTarget), kafka.OperationTypeRead)
 	}
 	g.topic("kferry."+f.Name+".progress", kafka.OperationTypeRead, kafka.OperationTypeWrite)
 	g.allow(kafka.ResourceTypeGroup, "kferry."+f.Name, kafka.PatternTypeLiteral, kafka.OperationTypeRead)
