@@ -36,15 +36,21 @@ func startBroker(ctx context.Context) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{cluster: c, end: c.Stop, at: c.Bootstrap()[0]}
-	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(c.Bootstrap()...)); err == nil {
-		b.admin = kadm.NewClient(b.client)
-		b.pids, err = processes(c.Dir())
-	}
+	pids, err := processes(c.Dir())
 	if err != nil {
-		b.stop()
+		c.Stop()
 		return nil, err
 	}
+	return (&broker{cluster: c, end: c.Stop, at: c.Bootstrap()[0], pids: pids}).looked()
+}
+
+// looked is b with a client for looking at it.
+func (b *broker) looked() (_ *broker, err error) {
+	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(b.at)); err != nil {
+		b.end()
+		return nil, err
+	}
+	b.admin = kadm.NewClient(b.client)
 	return b, nil
 }
 

@@ -76,7 +76,7 @@ func runCeiling(ctx context.Context, args []string, in io.Reader, out io.Writer)
 	return nil
 }
 
-// open is a cluster with two links, as kferry's defaults have it.
+// open is a cluster with two links, as kferry has beside a broker.
 func open(addr string) (*kafka.Cluster, error) {
 	return kafka.Open(config.Cluster{Alias: "bench", BootstrapServers: []string{addr}, ClientID: "bench", Connections: 2}, kafka.Options{})
 }

@@ -203,6 +203,12 @@ type loaded struct {
 	content content
 }
 
+// inTurn is all in the order of run n: another one begins each time, for brokers get faster by and by.
+func inTurn(all []Contestant, n int) []Contestant {
+	first := max(n-1, 0) % len(all)
+	return slices.Concat(all[first:], all[:first])
+}
+
 // turns is all runs over one link. What failed is returned when all had their turn.
 func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestant, r *Results) error {
 	var errs []error
@@ -217,8 +223,7 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 		last++ // a profiler costs something: that run does not count
 	}
 	for n := range last + 1 {
-		for i := range cs {
-			c := cs[(i+max(n-1, 0))%len(cs)] // another one begins each time: brokers get faster by and by
+		for i, c := range inTurn(cs, n) {
 			if !takes(c, l.workload) || n == 0 && (i > 0 || !h.o.warm) || broken[c.Name()] {
 				continue
 			}

@@ -59,9 +59,12 @@ http: { listen: %q, pprof: %t }
 		return nil, err
 	}
 	var out []*exec.Cmd
-	for range max(k.replicas, 1) {
+	for n := range max(k.replicas, 1) {
 		cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
+		if n > 0 && listen != "off" { // the first has the address
+			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN=off")
+		}
 		if k.cores > 0 {
 			cmd.Env = append(cmd.Env, fmt.Sprint("GOMAXPROCS=", k.cores))
 		}

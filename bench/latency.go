@@ -47,7 +47,7 @@ const (
 // latency measures each rate, the contestants in turns.
 func (h *harness) latency(ctx context.Context, cs []Contestant, r *Results) error {
 	var errs []error
-	if h.o.warm {
+	if h.o.warm && len(cs) > 0 {
 		// Brokers compile what they have done thousands of times, and stumble meanwhile.
 		if _, err := h.latencyOf(ctx, cs[0], warmRate, 0); err != nil {
 			return fmt.Errorf("latency, warming up: %w", err)
@@ -60,8 +60,7 @@ func (h *harness) latency(ctx context.Context, cs []Contestant, r *Results) erro
 			return fmt.Errorf("-rates: %q is no rate", text)
 		}
 		for n := 1; n <= h.o.runs; n++ {
-			for i := range all {
-				c := all[(i+n-1)%len(all)] // another one begins each time
+			for _, c := range inTurn(all, n) {
 				l, err := h.latencyOf(ctx, c, rate, n)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("latency at %d a second, %s, run %d: %w", rate, l.Contestant, n, err))

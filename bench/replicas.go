@@ -6,9 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // replicas measures how two replicas share the work where brokers are not the limit: the brokers are embedded in this
@@ -17,6 +15,7 @@ import (
 // is the second half.
 func (h *harness) replicas(ctx context.Context, r *Results) error {
 	inner := &harness{o: h.o, dir: filepath.Join(h.dir, "replicas")}
+	inner.o.profile = false // these brokers are no JVMs
 	err := os.Mkdir(inner.dir, 0o700)
 	if err != nil {
 		return err
@@ -41,11 +40,5 @@ func embedded() (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{end: fake.Close, at: fake.ListenAddrs()[0], pids: []string{strconv.Itoa(os.Getpid())}}
-	if b.client, err = kgo.NewClient(freshMetadata, kgo.SeedBrokers(b.at)); err != nil {
-		fake.Close()
-		return nil, err
-	}
-	b.admin = kadm.NewClient(b.client)
-	return b, nil
+	return (&broker{end: fake.Close, at: fake.ListenAddrs()[0], pids: []string{strconv.Itoa(os.Getpid())}}).looked()
 }
