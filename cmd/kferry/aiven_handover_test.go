@@ -30,14 +30,7 @@ clusters:
 flows:
   # kept
   - { name: pizzas, source: old, target: new, topics: ["pizza-.*"], engine: ENGINE }
-aiven:
-  project: pizza-project
-  api: API
-  cloud: google-europe-west1
-  cluster: new
-  kafka: { service: target-kafka, plan: business-4 }
-  mirrormaker: { service: pizza-mm2, plan: startup-4 }
-`
+` + atAivenIs
 
 // crossing is Aiven's API, a cluster of either side, and a file.
 type crossing struct {

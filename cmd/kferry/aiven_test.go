@@ -21,7 +21,10 @@ clusters:
   new: {}
 flows:
   - { source: old, target: new, topics: ["pizza-.*"], engine: aiven }
-aiven:
+` + atAivenIs
+
+// atAivenIs is what these tests have at Aiven.
+const atAivenIs = `aiven:
   project: pizza-project
   api: API
   cloud: google-europe-west1
