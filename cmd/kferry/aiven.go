@@ -187,7 +187,13 @@ func aivenOf(cmd *cobra.Command, path string) (*config.Config, *aiven.Client, er
 		return nil, nil, err
 	}
 	c, err := aiven.NewClient(cfg, buildVersion().version, processOf(cmd).clock)
-	return cfg, c, err
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Waiting = func(cause error) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "trying again for about a minute: %v\n", cause)
+	}
+	return cfg, c, nil
 }
 
 // with reads the configuration and hands it to what a command does.

@@ -77,6 +77,17 @@ func (a *at) want(wantCode int, args string, parts ...string) string {
 	return stdout
 }
 
+// Who waits for an API that is away is told so at once, once, and at the end that it did not come.
+func TestAivenAway(t *testing.T) {
+	a := atAiven(t)
+	a.fake.Intercept = func(int, *http.Request) fake.Fault { return fake.Fault{Drop: true} }
+	code, stdout, stderr := a.run("", "aiven", "plan")
+	const wait, end = "trying again for about a minute: Aiven: no answer to ", "kferry: Aiven: project pizza-project: no answer to "
+	if code != 1 || stdout != "" || strings.Count(stderr, wait) != 1 || !strings.Contains(stderr, end) || strings.Index(stderr, wait) > strings.Index(stderr, end) {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // The whole life of an installation, and no secret in anything that was written meanwhile.
 func TestAiven(t *testing.T) {
 	a := atAiven(t)

@@ -59,7 +59,10 @@ func (SystemClock) Sleep(ctx context.Context, d time.Duration) error {
 // Aiven's own Go client; sending is done here, for that client reads settings from the environment, sends a POST again
 // that may have been carried out, and puts answers with secrets in them into its errors.
 type Client struct {
-	Project      string
+	Project string
+	// Waiting is told when a request failed for the first time and will be sent again, for a minute at most. nil: nobody
+	// is waiting for it.
+	Waiting      func(cause error)
 	services     service.ServiceHandler
 	projects     project.ProjectHandler
 	mirrors      kafkamirrormaker.KafkaMirrorMakerHandler
@@ -186,6 +189,9 @@ func (c *Client) Do(ctx context.Context, operation, method, path string, in any,
 		patient := ctx.Value(patientKey{}) != nil || err.Status >= 500 && ctx.Value(onceKey{}) != nil
 		if try == tries || patient || !err.again(method) || ctx.Err() != nil {
 			return nil, err
+		}
+		if try == 1 && c.Waiting != nil {
+			c.Waiting(err)
 		}
 		if err := c.clock.Sleep(ctx, max(min(pause, maxSleep), err.After)); err != nil {
 			return nil, err
