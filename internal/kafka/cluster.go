@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,7 @@ type Cluster struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	links  []*Link
+	bulk   *tickets   // of the requests with records
 	width  func() int // how many of links are used
 	heard  heard
 }
@@ -72,7 +74,7 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("cluster", cfg.Alias)
-	c := &Cluster{cfg: cfg}
+	c := &Cluster{cfg: cfg, bulk: newTickets()}
 	if err := c.configure(o, log); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
 	}
@@ -100,7 +102,7 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 			c.client, c.admin = cl, kadm.NewClient(cl)
 			continue
 		}
-		c.links = append(c.links, &Link{client: cl})
+		c.links = append(c.links, &Link{cl, c.bulk})
 	}
 	return c, nil
 }
@@ -125,7 +127,13 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 		kgo.ClientID(c.cfg.ClientID),
 		kgo.WithLogger(&kgoLogger{log}),
 		kgo.WithHooks(slices.Concat(o.Hooks, []kgo.Hook{&c.heard})...),
-		kgo.Dialer(d.open),
+		kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := d.open(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &bulkConn{Conn: conn, tickets: c.bulk}, nil
+		}),
 		kgo.ConnIdleTimeout(connIdle),
 		kgo.RetryTimeout(retryTimeout),
 		kgo.MetadataMinAge(metadataMinAge),
@@ -162,7 +170,7 @@ func (c *Cluster) Trip() time.Duration { return time.Duration(c.heard.trip.Load(
 // Aside is a link for looking at logs beside the data path. A broker answers one
 // request per connection at a time, and those of Links are held, half a second at
 // a time, by fetches that wait for records.
-func (c *Cluster) Aside() *Link { return &Link{client: c.client} }
+func (c *Cluster) Aside() *Link { return &Link{c.client, c.bulk} }
 
 // Heard is when a broker last answered a request, on any connection; zero: none
 // ever did. What belongs to making a connection is no answer: it comes before a

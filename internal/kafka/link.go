@@ -20,13 +20,22 @@ import (
 // and fails them all. Give requests a context that lives as long as the link
 // and bound them by TimeoutMillis and MaxWaitMillis, which lengthen kgo's read
 // deadline (10 s) by as much.
-type Link struct{ client *kgo.Client }
+type Link struct {
+	client  *kgo.Client
+	tickets *tickets
+}
 
 // Fetch sends req to the broker with that id. The RecordBatches in the answer
 // are slices of one buffer made for this response; the caller owns them.
 // The request needs both Topic and TopicID: its version decides which is sent.
 func (l *Link) Fetch(ctx context.Context, broker int32, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
-	resp, err := l.client.Broker(int(broker)).Request(ctx, req)
+	return l.FetchInto(ctx, broker, req, makeRoom)
+}
+
+// FetchInto is Fetch with memory from room for the whole response: n bytes or more.
+// After an error it may still be written to.
+func (l *Link) FetchInto(ctx context.Context, broker int32, req *kmsg.FetchRequest, room func(n int) []byte) (*kmsg.FetchResponse, error) {
+	resp, err := l.ask(ctx, broker, req, room, nil)
 	if err != nil {
 		return nil, l.failed(err)
 	}
@@ -35,6 +44,24 @@ func (l *Link) Fetch(ctx context.Context, broker int32, req *kmsg.FetchRequest) 
 		return nil, fmt.Errorf("fetch answered with %T", resp)
 	}
 	return r, nil
+}
+
+func makeRoom(n int) []byte { return make([]byte, n) }
+
+// ask sends req past kgo, see bulk.go, and waits for the answer. placed is called once
+// the request has its place in the write order.
+func (l *Link) ask(ctx context.Context, broker int32, req kmsg.Request, room func(n int) []byte, placed func()) (kmsg.Response, error) {
+	t, void := l.tickets.issue(req, room, placed)
+	defer void()
+	resp, err := l.client.Broker(int(broker)).Request(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := resp.(*receipt)
+	if !ok {
+		return nil, fmt.Errorf("kgo answered a ticket with %T", resp)
+	}
+	return r.Response, nil
 }
 
 // Produce sends req, with acks=all, to the broker with that id. It returns when
@@ -48,16 +75,21 @@ func (l *Link) Fetch(ctx context.Context, broker int32, req *kmsg.FetchRequest) 
 // to again: on an error kgo may still be reading them. Build a new request
 // around the same bytes to send them again.
 //
+// kgo's Broker.Request starts a goroutine before it queues the request, so without
+// the wait two calls made in order can be written out of order, and an idempotent
+// partition answers OUT_OF_ORDER_SEQUENCE_NUMBER.
+//
 // When a connection breaks, requests in flight fail, and a call made before
 // their done has run goes out on a new connection. Only the sequence check of
 // a broker that knows the producer refuses the gap.
 func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceRequest, done func(*kmsg.ProduceResponse, error)) {
 	req.Acks = -1
-	o := &ordered{ProduceRequest: req, placed: make(chan struct{})}
-	ended := make(chan struct{})
+	var once sync.Once
+	placed := make(chan struct{})
+	place := func() { once.Do(func() { close(placed) }) }
 	go func() {
-		resp, err := l.client.Broker(int(broker)).Request(ctx, o)
-		close(ended)
+		resp, err := l.ask(ctx, broker, req, makeRoom, place)
+		place() // it failed before
 		if err != nil {
 			done(nil, l.failed(err))
 			return
@@ -68,10 +100,7 @@ func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceReque
 		}
 		done(r, err)
 	}()
-	select {
-	case <-o.placed:
-	case <-ended:
-	}
+	<-placed
 }
 
 // WarmFetch opens the connection on which Fetch reads from the broker, WarmProduce
@@ -99,43 +128,4 @@ func (l *Link) failed(err error) error {
 		l.client.ForceMetadataRefresh()
 	}
 	return err
-}
-
-// ordered is a produce request that says when it has its place on the connection.
-//
-// kgo's Broker.Request starts a goroutine before it queues the request, so two
-// calls made in order can be written out of order, and an idempotent partition
-// answers OUT_OF_ORDER_SEQUENCE_NUMBER. A broker's one writing goroutine takes
-// requests off its queue and serializes each through AppendTo just before the
-// write; when AppendTo has run, no later request can pass.
-//
-// What this leans on in kgo, checked in v1.22.2; the order test guards it:
-//   - broker.handleReqs is the only caller of AppendTo (by way of
-//     kmsg.RequestFormatter) and handles one request at a time, per broker.
-//     Requests parked for re-authentication are replayed by the same goroutine
-//     in their order, before any later one for that connection.
-//   - loadConnection picks the produce connection by Key() == 0.
-//   - handleReq rewrites the acks of a *kmsg.ProduceRequest to the client's;
-//     not of this type, hence Acks = -1 in Produce. Acks 0 would hang: kgo
-//     knows "no answer" only of its own types.
-//   - connTimeouter takes the read deadline from kmsg.TimeoutRequest, and the
-//     version is negotiated by MaxVersion and SetVersion: all promoted from the
-//     embedded pointer.
-//   - a write that failed with no byte written is done again on a new
-//     connection, so AppendTo can run twice.
-type ordered struct {
-	*kmsg.ProduceRequest
-	once   sync.Once
-	placed chan struct{} // closed by the first AppendTo
-}
-
-var (
-	_ kmsg.Request        = (*ordered)(nil)
-	_ kmsg.TimeoutRequest = (*ordered)(nil)
-)
-
-// AppendTo is called by kgo's writing goroutine.
-func (o *ordered) AppendTo(dst []byte) []byte {
-	o.once.Do(func() { close(o.placed) })
-	return o.ProduceRequest.AppendTo(dst)
 }

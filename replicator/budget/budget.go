@@ -74,9 +74,11 @@ func (b *Budget) Limit() int64 { return b.limit }
 // of one fetch response alias its buffer, and the buffer lives until the last
 // of them is gone. It starts with one reference, the maker's.
 type Hold struct {
-	b     *Budget
-	bytes int64
-	refs  atomic.Int64
+	b       *Budget
+	bytes   int64
+	buffer  []byte // for GiveBack with the last reference; nil: it is the collector's
+	refs    atomic.Int64
+	spoiled atomic.Bool
 }
 
 // Hold wraps n bytes that were already acquired.
@@ -84,6 +86,22 @@ func (b *Budget) Hold(n int64) *Hold {
 	h := &Hold{b: b, bytes: n}
 	h.refs.Store(1)
 	return h
+}
+
+// Lend is Hold for the bytes of buffer, which came from Room: it is given back with
+// the last reference, unless the hold is spoiled.
+func (b *Budget) Lend(buffer []byte, n int64) *Hold {
+	h := b.Hold(n)
+	h.buffer = buffer
+	return h
+}
+
+// Spoil says that somebody may read the bytes even after the last reference is
+// dropped: they are left to the collector. A nil Hold holds nothing.
+func (h *Hold) Spoil() {
+	if h != nil {
+		h.spoiled.Store(true)
+	}
 }
 
 // Keep adds a reference and returns h.
@@ -100,6 +118,9 @@ func (h *Hold) Release() {
 	}
 	switch n := h.refs.Add(-1); {
 	case n == 0:
+		if h.buffer != nil && !h.spoiled.Load() {
+			GiveBack(h.buffer)
+		}
 		h.b.Adjust(-h.bytes)
 	case n < 0:
 		panic("budget: hold released twice")

@@ -206,7 +206,11 @@ func (f *Fetcher) Run(ctx, io context.Context) {
 func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 	reserved := int64(f.size)
 	start := time.Now()
-	resp, err := f.o.Link.Fetch(io, f.o.Broker, req)
+	var buffer []byte
+	resp, err := f.o.Link.FetchInto(io, f.o.Broker, req, func(n int) []byte {
+		buffer = budget.Room(n)[:n]
+		return buffer
+	})
 	f.o.Fetched(time.Since(start), err)
 	if err != nil {
 		f.o.Budget.Adjust(-reserved)
@@ -232,8 +236,9 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 		f.hand(resp, nil)
 		return
 	}
-	f.o.Budget.Adjust(got - reserved)
-	hold := f.o.Budget.Hold(got)
+	held := int64(cap(buffer))
+	f.o.Budget.Adjust(held - reserved)
+	hold := f.o.Budget.Lend(buffer, held)
 	f.hand(resp, hold)
 	hold.Release()
 }

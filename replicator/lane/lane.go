@@ -55,7 +55,9 @@ type Item struct {
 	Leader      Leader         // of the offset before Next
 	Time        int64          // of its first record, milliseconds since 1970
 	Path        Path
-	Hold        *budget.Hold // memory that Bytes keeps in use; released by the lane
+	// Hold is memory that Bytes keeps in use; released by the lane. It may then be used
+	// again, unless the batch was dropped or sent twice: see drop.
+	Hold *budget.Hold
 	// Back takes Bytes once the target has them and nobody reads them any more.
 	// nil, or a batch that was sent twice (the client may still hold the request
 	// that failed): they are left to the collector.
@@ -117,7 +119,7 @@ type Lane struct {
 	shut    bool   // a batch failed or someone asked to stop: send nothing more
 	probe   bool   // no ack since the leader or the lane changed. Invariant: probe => out <= 1
 
-	gen   uint64 // counts Start and Shed: replies of an older one are void
+	gen   uint64 // counts Start, Rewind and Shed: what was shown under an older one is void
 	bytes int64  // of waiting and flight
 	share int64  // fetch no more while bytes >= share
 
@@ -175,11 +177,18 @@ func (l *Lane) dropLocked() {
 	l.dateLocked()
 	for _, items := range [][]Item{l.waiting, l.flight} {
 		for _, it := range items {
-			it.Hold.Release()
+			it.drop()
 		}
 	}
 	l.waiting, l.base, l.flight, l.bytes = nil, nil, nil, 0
 	l.gen++
+}
+
+// drop gives the memory of an item back that others may still read: the producer,
+// to which Next has shown it, or the client, which was to send it.
+func (it Item) drop() {
+	it.Hold.Spoil()
+	it.Hold.Release()
 }
 
 // Shed forgets what waits and was never sent: it can be fetched again, and a
@@ -189,7 +198,7 @@ func (l *Lane) Shed() {
 	l.dateLocked()
 	for _, it := range l.waiting {
 		l.bytes -= int64(len(it.Bytes))
-		it.Hold.Release()
+		it.drop()
 	}
 	l.waiting, l.base, l.fetched = nil, nil, l.sent
 	l.leader = l.pos.Leader
@@ -237,7 +246,7 @@ func (it Item) appendRuns(runs []offsets.Run) []offsets.Run {
 func (it Item) copied() Item {
 	if it.Hold != nil {
 		own := it.Hold.Split(int64(len(it.Bytes)))
-		it.Hold.Release()
+		it.drop()
 		it.Hold = own
 	}
 	it.Bytes = append(make([]byte, 0, len(it.Bytes)), it.Bytes...)
@@ -437,9 +446,13 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 	settled = l.shut && l.out == 0
 	room := l.room
 	l.mu.Unlock()
-	it.Hold.Release()
-	if it.Back != nil && !it.again {
-		it.Back(it.Bytes)
+	if it.again {
+		it.drop()
+	} else {
+		it.Hold.Release()
+		if it.Back != nil {
+			it.Back(it.Bytes)
+		}
 	}
 	if room != nil {
 		room(l)
@@ -490,6 +503,14 @@ func (l *Lane) Rewind() {
 		panic("lane: rewound with batches on the wire")
 	}
 	l.out, l.back, l.shut, l.probe = 0, 0, false, true
+	// Whoever is still looking at what Next showed before must neither send it nor
+	// find it overwritten.
+	l.gen++
+	for _, items := range [][]Item{l.waiting, l.flight} {
+		for _, it := range items {
+			it.Hold.Spoil()
+		}
+	}
 	l.setLocked(Running, "")
 	ready, room, wake := l.ready, l.room, len(l.flight)+len(l.waiting) > 0
 	l.mu.Unlock()

@@ -1,10 +1,9 @@
 package produce
 
 import (
-	"sync"
-
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
+	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/recode"
 )
@@ -26,29 +25,8 @@ type merger struct {
 
 func newMerger() merger {
 	m := merger{rec: recode.New()}
-	m.rec.Room = room
+	m.rec.Room = budget.Room
 	return m
-}
-
-// rooms holds the memory of joined batches that the target has stored, as
-// *[]byte. Fresh memory has to be cleared first, which costs half as much as
-// the copying.
-var rooms sync.Pool
-
-func room(n int) []byte {
-	if n < mergedBytes/4 {
-		return make([]byte, 0, n) // a large buffer would be held for little
-	}
-	if b, ok := rooms.Get().(*[]byte); ok && cap(*b) >= n {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, max(n, mergedBytes))
-}
-
-func giveBack(b []byte) {
-	if cap(b) >= mergedBytes {
-		rooms.Put(&b)
-	}
 }
 
 // join returns what to send for the first used of the waiting batches; it joins
@@ -71,7 +49,7 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	if err != nil || used == 1 {
 		return waiting[0], 1, err
 	}
-	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged, Back: giveBack}
+	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged, Back: budget.GiveBack}
 	// The joined batch has memory of its own; the first one's share of the
 	// budget is given back with the others'.
 	it.Hold = waiting[0].Hold.Split(int64(len(v)))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -303,7 +304,7 @@ func (p *Producer) take(m *member) []byte {
 	if !ok {
 		if used > 1 {
 			it.Hold.Release()
-			giveBack(it.Bytes)
+			budget.GiveBack(it.Bytes)
 		}
 		return nil
 	}

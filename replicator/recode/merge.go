@@ -1,7 +1,6 @@
 package recode
 
 import (
-	"bytes"
 	"math"
 
 	"github.com/kferry/kferry/replicator/batch"
@@ -46,7 +45,7 @@ func (r *Recoder) Merge(vs []batch.View, limit int) (out batch.View, used int, e
 				r.joint.body = nil
 				return v, used, nil
 			}
-			return bytes.Clone(v), used, nil
+			return append(r.room(len(v)), v...), used, nil
 		}
 	}
 	return vs[0], 1, nil

@@ -32,8 +32,8 @@ const keepScratch = 8 << 20
 type Recoder struct {
 	// MaxDecompressed bounds, in bytes, what one batch may decompress to.
 	MaxDecompressed int
-	// Room gives memory for an uncompressed batch that Merge returns: empty, with a
-	// capacity of n bytes or more. nil makes it anew each time.
+	// Room gives memory for a batch that Merge returns: empty, with a capacity of n
+	// bytes or more. nil makes it anew each time.
 	Room func(n int) []byte
 
 	// Scratch memory; nothing that is returned refers to it.
