@@ -363,7 +363,7 @@ func (l *Lane) Next() (Window, bool) {
 		return Window{}, false
 	}
 	if l.out < len(l.flight) {
-		return Window{Gen: l.gen, Again: true, Items: l.flight[l.out : l.out+1]}, true
+		return Window{Gen: l.gen, Again: true, Items: slices.Clone(l.flight[l.out : l.out+1])}, true
 	}
 	if len(l.flight) == Depth || len(l.waiting) == 0 {
 		return Window{}, false
@@ -431,8 +431,7 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 		return settled
 	}
 	it := l.flight[0]
-	l.flight[0] = Item{}
-	l.flight = l.flight[1:]
+	l.flight = slices.Delete(l.flight, 0, 1) // in its place: it is appended to for ever
 	l.out--
 	l.probe = false
 	l.bytes -= int64(len(it.Bytes))
