@@ -67,7 +67,7 @@ func barePair(t testing.TB, version string) *pair {
 	options := func(user, secret string) kafkatest.Options {
 		return kafkatest.Options{
 			Version: version, Security: kafkatest.SASLSSL, Authorizer: true, Users: map[string]string{user: secret},
-			Bench: full, // the quick-starting JVM does TLS at 20 MB/s
+			Bench: full, // the quick-starting JVM is slow where much is encrypted
 		}
 	}
 	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))
