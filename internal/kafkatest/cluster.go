@@ -15,8 +15,11 @@ import (
 // Cluster is a running Kafka cluster. Its methods may be called from several
 // goroutines; those that take an index panic when there is no such broker.
 type Cluster struct {
-	opts  Options // normal
-	jars  string
+	opts Options // normal
+	jars string
+	// Files for loaded classes: to take them from, and to leave them in. See archive; "" for none.
+	archive, train string
+
 	dir   string
 	alive *os.File // locked while dir is in use
 	nodes []*node
@@ -38,6 +41,9 @@ func Run(ctx context.Context, o Options) (*Cluster, error) {
 	c := &Cluster{opts: o, stopped: make(chan struct{})}
 	if c.jars, err = jars(ctx, o.Version); err != nil {
 		return nil, err
+	}
+	if !o.Bench {
+		c.archive = archive(ctx, c.jars, o.Version)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()

@@ -18,7 +18,9 @@ type jvm struct {
 	dir, tmp       string // the working folder, and the one for temporary files
 	jars           string // folder with the class path
 	heapMB         int
-	bench          bool // tuned for measuring
+	bench          bool   // tuned for measuring
+	archive        string // file to take loaded classes from, see archive; "" for none
+	train          string // file to leave loaded classes in; "" for none
 	stdout, stderr io.Writer
 }
 
@@ -70,7 +72,15 @@ func (j jvm) flags() []string {
 	// The second compiler pays off only after minutes; until then it takes more
 	// from the tests than it gives: without it a broker starts in 2/3 of the time
 	// and stores its first million records with less than half of the CPU.
-	return append(flags, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+	flags = append(flags, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+	// Without what the JVM thinks of the classes that do not fit in: hundreds of lines in the broker's log.
+	switch {
+	case j.train != "":
+		return append(flags, "-Xlog:disable", "-XX:ArchiveClassesAtExit="+j.train)
+	case j.archive != "":
+		return append(flags, "-Xlog:disable", "-Xshare:auto", "-XX:SharedArchiveFile="+j.archive)
+	}
+	return flags
 }
 
 // javaHeapMB is the heap of every JVM that is no broker.

@@ -173,14 +173,22 @@ func missing() error {
 	return nil
 }
 
-var javaVersion = regexp.MustCompile(`version "(\d+)`)
+var javaMajor = regexp.MustCompile(`version "(\d+)`)
 
-func javaRuns() bool {
+// javaVersion is what Java says of itself, or nothing when there is none.
+func javaVersion() []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "java", "-version").CombinedOutput()
-	m := javaVersion.FindSubmatch(out)
-	if err != nil || m == nil {
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func javaRuns() bool {
+	m := javaMajor.FindSubmatch(javaVersion())
+	if m == nil {
 		return false
 	}
 	major, err := strconv.Atoi(string(m[1]))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -135,6 +136,56 @@ func TestACL(t *testing.T) {
 		t.Fatalf("with the ACL: %v", err)
 	}
 	wantValues(t, c, "acl", "v")
+}
+
+// A broker starts as well with an archive that is none, and while somebody else makes one.
+func TestNoArchive(t *testing.T) {
+	c := secured(t)
+	c.CreateTopic(t, "archive", 1, nil)
+	put(t, c.Client(t, AdminUser), "archive", "a")
+	before := c.archive
+	defer func() { c.archive = before }()
+	dir := t.TempDir()
+	c.archive = filepath.Join(dir, "none")
+	if err := os.WriteFile(c.archive, []byte("not an archive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Restart(0); err != nil {
+		t.Fatal(err)
+	}
+	wantValues(t, c, "archive", "a")
+
+	lock, err := lockFile(filepath.Join(dir, "classes-"+javaSum()+".jsa.lock"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock(lock)
+	if got := archive(t.Context(), dir, V4); got != "" {
+		t.Errorf("the archive %s, which somebody else is making", got)
+	}
+}
+
+// A broker takes its classes from the archive, which is there once nobody makes it any more.
+func TestArchive(t *testing.T) {
+	c := secured(t)
+	lock, err := lockFile(filepath.Join(c.jars, "classes-"+javaSum()+".jsa.lock"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock(lock)
+	if c.archive = archive(t.Context(), c.jars, V4); c.archive == "" {
+		t.Fatal("no archive")
+	}
+	if err := c.Restart(0); err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[0].mu.Lock()
+	pid := c.nodes[0].proc.pid
+	c.nodes[0].mu.Unlock()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if runtime.GOOS == "linux" && (err != nil || !strings.Contains(string(maps), c.archive)) {
+		t.Errorf("the broker has not mapped %s: %v", c.archive, err)
+	}
 }
 
 func TestKillRestart(t *testing.T) {

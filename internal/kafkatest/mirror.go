@@ -49,6 +49,8 @@ func MM2Properties(t testing.TB, clusters map[string]*Cluster) map[string]string
 			p[alias+"."+k] = v
 		}
 		p[alias+".offset.flush.interval.ms"] = "1000"
+		// Not by looking at every class of every jar, again for each two clusters: that takes most of a start.
+		p[alias+".plugin.discovery"] = "service_load"
 	}
 	for _, k := range []string{"", "offset-syncs.topic.", "checkpoints.topic.", "heartbeats.topic.", "offset.storage.", "config.storage.", "status.storage."} {
 		p[k+"replication.factor"] = "-1" // the cluster's default: a replica on every broker

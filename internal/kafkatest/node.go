@@ -26,6 +26,9 @@ func (n *node) tmp() string     { return filepath.Join(n.dir, "tmp") }
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
+// brokerName is that of the process which is the broker, not one of Kafka's tools.
+const brokerName = "kafka"
+
 // start runs the broker; it does not wait until it answers.
 func (n *node) start(c *Cluster) error {
 	n.mu.Lock()
@@ -33,7 +36,7 @@ func (n *node) start(c *Cluster) error {
 	if n.proc != nil && n.proc.running() {
 		return fmt.Errorf("kafkatest: broker %d runs already", n.id)
 	}
-	p, err := n.java(c, "kafka", []string{"kafka.Kafka", n.config()})
+	p, err := n.java(c, brokerName, []string{"kafka.Kafka", n.config()})
 	if err != nil {
 		return err
 	}
@@ -48,7 +51,13 @@ func (n *node) java(c *Cluster, name string, args []string) (*process, error) {
 		return nil, fmt.Errorf("kafkatest: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	j := jvm{dir: n.dir, tmp: n.tmp(), jars: c.jars, heapMB: c.opts.HeapMB, bench: c.opts.Bench, stdout: log, stderr: log}
+	j := jvm{
+		dir: n.dir, tmp: n.tmp(), jars: c.jars, archive: c.archive,
+		heapMB: c.opts.HeapMB, bench: c.opts.Bench, stdout: log, stderr: log,
+	}
+	if name == brokerName {
+		j.train = c.train
+	}
 	return j.start(name, args)
 }
 
