@@ -27,7 +27,7 @@ func oldRecords(r *rand.Rand, n int, base int64, gaps bool) []rec {
 
 func TestRecodeLegacyAgainstModel(t *testing.T) {
 	r := New()
-	for seed := range uint64(1200) {
+	for seed := range rounds(1200) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		magic, codec := int8(seed%2), allCodecs[seed/2%4]
 		rs := oldRecords(rnd, 1+rnd.IntN(30), rnd.Int64N(1<<40), rnd.IntN(2) == 0)

@@ -13,7 +13,7 @@ import (
 func TestMergeAgainstModel(t *testing.T) {
 	eachCodec(t, func(t *testing.T, codec batch.Codec) {
 		r := New()
-		for seed := range uint64(200) {
+		for seed := range rounds(200) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(codec)))
 			var vs []batch.View
 			var rs []rec
@@ -162,7 +162,7 @@ func TestMergeBoundsDecompression(t *testing.T) {
 // Batches that compress better apart than together do not come out too large.
 func TestMergeNeverAboveLimit(t *testing.T) {
 	eachCodec(t, func(t *testing.T, codec batch.Codec) {
-		for seed := range uint64(60) {
+		for seed := range rounds(60) {
 			rnd := rand.New(rand.NewPCG(seed, 9))
 			var rs []rec
 			for i := range 2 + rnd.IntN(6) {

@@ -69,10 +69,18 @@ func model(rs []rec, o Options, logAppend bool, time int64) (want []rec, skipped
 	return want, skipped
 }
 
+// rounds is n, and a quarter with -short, which goes with the race detector: a Recoder has one goroutine.
+func rounds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 func TestRecodeAgainstModel(t *testing.T) {
 	eachCodec(t, func(t *testing.T, codec batch.Codec) {
 		r := New()
-		for seed := range uint64(300) {
+		for seed := range rounds(300) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(codec)))
 			base := rnd.Int64N(1 << 40)
 			rs := randomRecords(rnd, 1+rnd.IntN(60), base+rnd.Int64N(3), rnd.IntN(2) == 0)
