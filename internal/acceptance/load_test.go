@@ -36,6 +36,7 @@ func (p *pair) written(ctx context.Context, o datagen.Options) (datagen.Stats, e
 
 // keepWriting writes to the source beside the test.
 func (p *pair) keepWriting(o datagen.Options) *ferrytest.Live {
+	o.Finish = ferrytest.Patience // what is written must be counted
 	return ferrytest.InBackground(p.t, func(ctx context.Context) (int64, error) {
 		st, err := p.written(ctx, o)
 		return st.Records, err

@@ -7,6 +7,7 @@
 package datagen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 	chunk = 64
 	// report is the time between two calls of Progress.
 	report = 200 * time.Millisecond
-	// finish bounds the wait for acks after ctx has ended.
+	// finish bounds the wait for acks after ctx has ended, by default.
 	finish = 10 * time.Second
 )
 
@@ -51,7 +52,8 @@ type Options struct {
 	ReplicationFactor int16              // of a created topic; 0 = the broker's default
 	TopicConfigs      map[string]*string // of a created topic
 
-	Progress func(Stats) // called some times a second on the goroutine of Run; may be nil
+	Finish   time.Duration // bounds the wait for acks after the context has ended; 0 = 10 s
+	Progress func(Stats)   // called some times a second on the goroutine of Run; may be nil
 }
 
 // Stats are what was written so far.
@@ -171,12 +173,12 @@ func write(ctx context.Context, w writer, gen *Generator, partitions int, o Opti
 			r := gen.Next()
 			part := place.Partition(&kgo.Record{Key: r.Key}, partitions)
 			if err := w.add(ctx, int32(part), r, now.UnixMilli()); err != nil {
-				return ended(ctx, w, err)
+				return ended(ctx, w, o, err)
 			}
 		}
 		if wait := p.wait(time.Now(), n); wait > 0 {
 			if err := w.flush(ctx, false); err != nil {
-				return ended(ctx, w, err)
+				return ended(ctx, w, o, err)
 			}
 			sleep(ctx, max(wait, tick))
 		}
@@ -184,16 +186,16 @@ func write(ctx context.Context, w writer, gen *Generator, partitions int, o Opti
 			break
 		}
 	}
-	return ended(ctx, w, nil)
+	return ended(ctx, w, o, nil)
 }
 
 // ended writes the rest, unless err says that this is hopeless. An end of ctx is none.
-func ended(ctx context.Context, w writer, err error) error {
+func ended(ctx context.Context, w writer, o Options, err error) error {
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	if ctx.Err() != nil {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(o.Finish, finish))
 		defer cancel()
 		ctx = late
 	}

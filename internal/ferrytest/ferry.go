@@ -166,16 +166,20 @@ var page = regexp.MustCompile(`(http://[0-9.:]+)/metrics`)
 // Get asks kferry's own web server for a path.
 func (f *Ferry) Get(path string) (code int, body string, err error) {
 	f.Says(page.String())
-	return f.Peek(path)
+	return f.ask(path, Patience)
 }
 
 // Peek is Get without waiting for the web server to be there; any goroutine may call it.
 func (f *Ferry) Peek(path string) (code int, body string, err error) {
+	return f.ask(path, 10*time.Second)
+}
+
+func (f *Ferry) ask(path string, limit time.Duration) (code int, body string, err error) {
 	found := page.FindStringSubmatch(f.Output())
 	if found == nil {
 		return 0, "", errors.New("kferry has not said yet where its web server is")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, found[1]+path, nil)
 	if err != nil {
@@ -234,8 +238,9 @@ lines:
 func (f *Ferry) Lanes(state string, want int) {
 	f.t.Helper()
 	Eventually(f.t, Patience, fmt.Sprintf("%d lanes %s", want, state), func() (bool, string) {
-		got := f.Metric("kferry_lanes", `state="`+state+`"`)
-		return int(got) == want, fmt.Sprintf("%v lanes are %s", got, state)
+		_, body, err := f.Get("/metrics")
+		got := Sample(body, "kferry_lanes", `state="`+state+`"`)
+		return err == nil && int(got) == want, fmt.Sprintf("%v lanes are %s; %v", got, state, err)
 	})
 }
 
@@ -243,6 +248,7 @@ func (f *Ferry) Lanes(state string, want int) {
 func (f *Ferry) Carries() {
 	f.t.Helper()
 	Eventually(f.t, Patience, "kferry carries", func() (bool, string) {
-		return f.Metric("kferry_records_total") > 0, ""
+		_, body, err := f.Get("/metrics")
+		return err == nil && Sample(body, "kferry_records_total") > 0, fmt.Sprint(err)
 	})
 }
