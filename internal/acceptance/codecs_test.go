@@ -13,11 +13,11 @@ var codecs = []struct {
 	codec          datagen.Codec
 	short, release int64
 }{
-	{datagen.Zstd, 60_000, 2_000_000},
-	{datagen.None, 15_000, 500_000},
-	{datagen.Gzip, 15_000, 500_000},
-	{datagen.Snappy, 15_000, 500_000},
-	{datagen.LZ4, 15_000, 500_000},
+	{datagen.Zstd, 30_000, 2_000_000},
+	{datagen.None, 8_000, 500_000},
+	{datagen.Gzip, 8_000, 500_000},
+	{datagen.Snappy, 8_000, 500_000},
+	{datagen.LZ4, 8_000, 500_000},
 }
 
 // Every record arrives once, in order, in its partition and unchanged, whatever the codec: those that were there before,

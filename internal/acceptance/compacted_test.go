@@ -42,7 +42,7 @@ func TestCompacted(t *testing.T) {
 	t.Logf("the cleaner has left %d records in %d offsets", records, offsets)
 
 	changes := ferrytest.InBackground(t, func(ctx context.Context) (int64, error) {
-		for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil && w.err == nil; <-tick.C {
+		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil && w.err == nil; <-tick.C {
 			w.write(context.WithoutCancel(ctx))
 		}
 		return w.written(), w.err

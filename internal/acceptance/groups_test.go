@@ -36,6 +36,7 @@ func (p *pair) syncs() string { return "mm2-offset-syncs." + p.name + ".internal
 // Groups that stand all over a topic with the gaps of transactions and of compaction go on at the target where they were:
 // they miss nothing and read nothing again. MirrorMaker 2 does the same job beside it, and is shown for comparison.
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	const partitions, places = 2, 40
 	p := newPair(t, kafkatest.V4)
 	topic := p.topic("orders")

@@ -20,6 +20,7 @@ import (
 // Programs that were written for MirrorMaker 2 find what they look for: Apache's own client and its console formatters read
 // what kferry keeps, and it is the same that kferry shows and that is committed.
 func TestJavaReadsOurs(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"identity", "default"} {
 		t.Run(policy, func(t *testing.T) { javaReads(t, policy) })
 	}

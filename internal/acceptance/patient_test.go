@@ -153,7 +153,7 @@ func TestStopDuringLoad(t *testing.T) {
 	p, rng := newPair(t, kafkatest.V4), ferrytest.Random(t)
 	topic := p.topic("orders")
 	p.source.CreateTopic(t, topic, 6, nil)
-	o := datagen.Options{Topic: topic, Codec: datagen.None, Size: 1024, Records: size(150_000, 1_000_000)}
+	o := datagen.Options{Topic: topic, Codec: datagen.None, Size: 1024, Records: size(80_000, 1_000_000)}
 	before := p.generate(t.Context(), o).Records
 	o.Records, o.Rate = 0, float64(size(2_000, 10_000))
 	load := p.keepWriting(o)

@@ -80,6 +80,7 @@ func TestBadInput(t *testing.T) {
 
 // A broker that offers other mechanisms than the configured one: the message lists them.
 func TestBadInputMechanismNotOffered(t *testing.T) {
+	t.Parallel()
 	p := barePair(t, kafkatest.V4)
 	only := kafkatest.Start(t, kafkatest.Options{
 		Security: kafkatest.SASLPlaintext, Users: map[string]string{reader: readerSecret},

@@ -19,6 +19,7 @@ import (
 // MirrorMaker 2 carries the first part of a topic, kferry takes over and carries the second, and hands back for the third:
 // every record is on the target once. While MirrorMaker 2 runs, kferry does not begin.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, kafkatest.V4)
 	topic, records := p.topic("orders"), size(3_000, 300_000)
 	p.source.CreateTopic(t, topic, 3, nil)
