@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -175,12 +176,13 @@ func (w *carrierWatch) enabled(source, target string) (out []heardFlow) {
 	return out
 }
 
-// bar keeps the lanes from running whose topic somebody else carries: each record
-// would be twice.
-func (f *flow) bar(view catalog.View) {
+// barred keeps the lanes of view from running whose topic somebody else carries:
+// each record would be twice.
+func (f *flow) barred(view catalog.View) catalog.View {
 	if f.carrier == nil {
-		return
+		return view
 	}
+	view = maps.Clone(view)
 	enabled := f.carrier.enabled(f.cfg.Source, f.cfg.Target)
 	for id, place := range view {
 		for i := range enabled {
@@ -190,6 +192,7 @@ func (f *flow) bar(view catalog.View) {
 			}
 		}
 	}
+	return view
 }
 
 func carriedError(c *Carried, topic string) error {

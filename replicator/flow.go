@@ -234,7 +234,7 @@ func (f *flow) readCatalog(ctx context.Context) {
 	t := time.NewTicker(f.cfg.RefreshInterval)
 	defer t.Stop()
 	for {
-		view, events, err := f.catalog.Refresh(ctx, func() bool { return f.leading(ctx) })
+		view, news, events, err := f.catalog.Refresh(ctx, func() bool { return f.leading(ctx) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -243,9 +243,7 @@ func (f *flow) readCatalog(ctx context.Context) {
 		} else {
 			f.outages.over("topics")
 			f.logEvents(events, said)
-			f.bar(view)
-			f.view.Store(&view)
-			f.helm.post(func() { f.helm.seen(view) })
+			f.show(view, news)
 		}
 		select {
 		case <-t.C:
@@ -259,6 +257,18 @@ func (f *flow) readCatalog(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// show hands on what was read. Without news nobody has to look at each lane's place
+// again; but somebody else may have begun to carry some.
+func (f *flow) show(view catalog.View, news bool) {
+	if !news && f.carrier == nil {
+		f.helm.post(f.helm.unchanged)
+		return
+	}
+	view = f.barred(view)
+	f.view.Store(&view)
+	f.helm.post(func() { f.helm.seen(view) })
 }
 
 // logEvents says each event once, until it changes.

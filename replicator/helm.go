@@ -149,9 +149,7 @@ func (h *helm) place() {
 			added++
 		}
 		h.moved(m, place)
-		if m.lane.State() == lane.Stopped {
-			h.f.catalog.Reread(id.Topic) // raising a limit may be what mends it
-		}
+		h.reread(m)
 	}
 	for id, m := range h.f.lanes {
 		if _, ok := h.view[id]; !ok && !m.gone {
@@ -162,6 +160,21 @@ func (h *helm) place() {
 	if added > 0 {
 		h.share()
 		h.f.log.Info("lanes added", "new", added, "all", len(h.f.lanes))
+	}
+}
+
+// reread has the settings of a stopped lane's topic read again: raising a limit may be
+// what mends it.
+func (h *helm) reread(m *member) {
+	if m.lane.State() == lane.Stopped {
+		h.f.catalog.Reread(m.lane.Topic)
+	}
+}
+
+// unchanged is called instead of seen when both clusters are as they were seen last.
+func (h *helm) unchanged() {
+	for _, m := range h.f.lanes {
+		h.reread(m)
 	}
 }
 

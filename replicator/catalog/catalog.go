@@ -61,6 +61,11 @@ type Catalog struct {
 	settings       map[string]*settings // by source topic
 	events         []Event              // not told yet
 
+	sourceTopics, sourceNamed, targetTopics reading
+
+	last    View // of the last Refresh, if it found nothing to do; nil: the next one is news
+	changed bool // what settings say for the data path, since the last View
+
 	mu    sync.Mutex
 	stale []string // source topics whose settings are to be read again; guarded by mu
 }
@@ -68,6 +73,8 @@ type Catalog struct {
 // New makes a Catalog.
 func New(o Options) *Catalog {
 	return &Catalog{o: o, settings: map[string]*settings{},
+		sourceTopics: reading{TopicReader: o.Source.TopicReader()}, sourceNamed: reading{TopicReader: o.Source.TopicReader()},
+		targetTopics: reading{TopicReader: o.Target.TopicReader()},
 		source: side{cl: o.Source, allowed: map[string]bool{}, costs: "new topics are made with the target's defaults, " +
 			"settings are not kept in step, and the topics are taken for compacted ones"},
 		target: side{cl: o.Target, allowed: map[string]bool{}, costs: "settings are not kept in step, and for the largest batch Kafka's default is assumed " +
@@ -76,25 +83,29 @@ func New(o Options) *Catalog {
 }
 
 // Refresh reads both sides and, if this replica leads, makes what the target
-// lacks and keeps settings in step; lead is asked only when it matters. An error means that a cluster could not be
+// lacks and keeps settings in step; lead is asked only when it matters. Without news
+// the view is that of the last time; nobody may change it. An error means that a cluster could not be
 // read at all; what concerns one topic is in its lanes' Problem. Events are what
 // changed since the last Refresh that went well.
-func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event, error) {
+func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (v View, news bool, _ []Event, _ error) {
 	c.takeStale()
-	sources, err := c.sources(ctx)
+	last := c.last
+	c.last = nil // where this one fails, the next does not know what was read before
+	sources, sameSources, err := c.sources(ctx)
 	if err != nil {
-		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
+		return nil, false, nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
 	pairs := c.pairs(sources)
-	targets, err := c.targets(ctx, pairs)
+	targets, sameTargets, err := c.targets(ctx, pairs)
 	if err != nil {
-		return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
+		return nil, false, nil, kafka.Explain(c.o.Target.Alias(), err)
 	}
 	d := diff(pairs, targets)
-	follow := len(d.create)+len(d.grow) > 0 && !lead()
+	lacks := len(d.create)+len(d.grow) > 0
+	follow := lacks && !lead()
 	if !follow && c.create(ctx, d.create)+c.grow(ctx, d.grow) > 0 {
 		if targets, err = c.settled(ctx, pairs); err != nil {
-			return nil, nil, kafka.Explain(c.o.Target.Alias(), err)
+			return nil, false, nil, kafka.Explain(c.o.Target.Alias(), err)
 		}
 	}
 	c.source.forget(sources)
@@ -102,18 +113,37 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (View, []Event,
 	c.readSettings(ctx, pairs, targets, lead)
 	events := c.events
 	c.events = nil
-	return c.view(pairs, targets, follow), events, nil
+	v = last
+	if news = lacks || !sameSources || !sameTargets || c.changed || last == nil; news {
+		v = c.view(pairs, targets, follow)
+		c.changed = false
+	}
+	if !lacks && !v.troubled() {
+		c.last = v
+	}
+	return v, news, events, nil
+}
+
+// troubled tells that some lane cannot run: whoever carries it is told again each time.
+func (v View) troubled() bool {
+	for _, p := range v {
+		if p.Problem != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Look reads both sides and makes nothing: for topics that somebody else carries.
 // A target partition that is missing has no leader.
 func (c *Catalog) Look(ctx context.Context) (View, error) {
-	sources, err := c.sources(ctx)
+	c.last = nil
+	sources, _, err := c.sources(ctx)
 	if err != nil {
 		return nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
 	pairs := c.pairs(sources)
-	targets, err := c.targets(ctx, pairs)
+	targets, _, err := c.targets(ctx, pairs)
 	if err != nil {
 		return nil, kafka.Explain(c.o.Target.Alias(), err)
 	}
@@ -175,8 +205,9 @@ func (c *Catalog) pairs(sources kadm.TopicDetails) []*pair {
 	return ps
 }
 
-// targets describes the target topics of pairs; those that do not exist are left out.
-func (c *Catalog) targets(ctx context.Context, pairs []*pair) (kadm.TopicDetails, error) {
+// targets describes the target topics of pairs; those that do not exist are left
+// out. same: they are those of the last call.
+func (c *Catalog) targets(ctx context.Context, pairs []*pair) (ts kadm.TopicDetails, same bool, err error) {
 	names := make([]string, 0, len(pairs))
 	for _, p := range pairs {
 		if p.problem == nil {
@@ -184,29 +215,30 @@ func (c *Catalog) targets(ctx context.Context, pairs []*pair) (kadm.TopicDetails
 		}
 	}
 	if len(names) == 0 {
-		return kadm.TopicDetails{}, nil
+		return kadm.TopicDetails{}, false, nil
 	}
-	ts, err := named(ctx, c.o.Target, names)
+	ts, same, err = c.targetTopics.read(ctx, names)
 	maps.DeleteFunc(ts, func(_ string, t kadm.TopicDetail) bool {
 		return errors.Is(t.Err, kerr.UnknownTopicOrPartition)
 	})
-	return ts, err
+	return ts, same, err
 }
 
-// sources lists the source's topics. Some hosts let a user see what it may read
-// but not list it: topics that the flow names are asked for by name then.
-func (c *Catalog) sources(ctx context.Context) (kadm.TopicDetails, error) {
-	ts, err := named(ctx, c.o.Source, nil)
+// sources lists the source's topics; same: they are those of the last call. Some
+// hosts let a user see what it may read but not list it: topics that the flow names
+// are asked for by name then.
+func (c *Catalog) sources(ctx context.Context) (ts kadm.TopicDetails, same bool, err error) {
+	ts, same, err = c.sourceTopics.read(ctx, nil)
 	if err != nil && !refusal(err) || len(ts) > 0 {
-		return ts, err
+		return ts, same, err
 	}
 	if names := c.o.Filter.Names(); len(names) > 0 {
-		return named(ctx, c.o.Source, names)
+		return c.sourceNamed.read(ctx, names)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the topics is refused: allow our user to Describe them, or give their names one by one in the flow's topics: %w", err)
+		return nil, false, fmt.Errorf("listing the topics is refused: allow our user to Describe them, or give their names one by one in the flow's topics: %w", err)
 	}
-	return ts, nil
+	return ts, same, nil
 }
 
 // refusal tells an answer that stays the same until somebody changes something
@@ -216,25 +248,29 @@ func refusal(err error) bool {
 	return errors.As(err, &code) && !code.Retriable
 }
 
-// named describes topics; nil names are all that our user may see. kadm's
+// reading is topics as they were last read.
+type reading struct {
+	*kafka.TopicReader
+	topics kadm.TopicDetails
+}
+
+// read describes topics; nil names are all that our user may see. kadm's
 // ListTopics fails as a whole when one of them may not be seen, and would stop
 // the lanes of all the others.
-func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDetails, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, cl.Client())
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
+func (r *reading) read(ctx context.Context, names []string) (ts kadm.TopicDetails, same bool, err error) {
+	topics, same, err := r.Read(ctx, names)
+	if err == nil && !same {
+		r.topics = detailsOf(topics)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	return r.topics, same, nil
+}
+
+func detailsOf(topics []kmsg.MetadataResponseTopic) kadm.TopicDetails {
 	ts := kadm.TopicDetails{}
-	for _, t := range resp.Topics {
+	for _, t := range topics {
 		if t.Topic == nil {
 			continue
 		}
@@ -247,14 +283,14 @@ func named(ctx context.Context, cl *kafka.Cluster, names []string) (kadm.TopicDe
 		}
 		ts[*t.Topic] = d
 	}
-	return ts, nil
+	return ts
 }
 
 // settled reads the target again until new topics and partitions have leaders,
 // for a few seconds at most; what is still missing comes with the next Refresh.
 func (c *Catalog) settled(ctx context.Context, pairs []*pair) (kadm.TopicDetails, error) {
 	for try := 0; ; try++ {
-		ts, err := c.targets(ctx, pairs)
+		ts, _, err := c.targets(ctx, pairs)
 		if err != nil || try == 20 {
 			return ts, err
 		}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -121,9 +122,12 @@ func later() { time.Sleep(2 * time.Second) }
 func (w *world) refresh() (View, []string) {
 	w.t.Helper()
 	later()
-	v, events, err := w.c.Refresh(w.t.Context(), lead)
+	v, news, events, err := w.c.Refresh(w.t.Context(), lead)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if !news {
+		w.still(v)
 	}
 	var said []string
 	for _, e := range events {
@@ -135,6 +139,24 @@ func (w *world) refresh() (View, []string) {
 	}
 	slices.Sort(said)
 	return v, said
+}
+
+// still checks a view that is said to be no news: one that is made from nothing must be the same.
+func (w *world) still(v View) {
+	w.t.Helper()
+	fresh, err := New(w.o).Look(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for id, p := range fresh {
+		if s := w.c.settings[id.Topic]; s != nil { // it has not read them
+			p.Limit, p.Exact = s.limit, s.exact
+		}
+		fresh[id] = p
+	}
+	if !maps.Equal(v, fresh) {
+		w.t.Errorf("no news, but\n got %+v\nwant %+v", v, fresh)
+	}
 }
 
 func (w *world) settings(f *kfake.Cluster, topic string) map[string]string {
@@ -206,6 +228,72 @@ func TestRefreshMakesTopics(t *testing.T) {
 		wantEvents(t, said)
 		if !maps.Equal(again, v) {
 			t.Errorf("the next view is %v", again)
+		}
+	})
+}
+
+// Where nothing changes there is soon no news: a fake tells partitions in another order each time, which is some.
+// Whatever changes is news in the next round.
+func TestNews(t *testing.T) {
+	refreshing(t, identity, func(t *testing.T, w *world) {
+		quiet := func() View {
+			for range 1000 {
+				v, news, _, err := w.c.Refresh(t.Context(), lead)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !news {
+					w.still(v)
+					return v
+				}
+			}
+			t.Fatal("there is news each time")
+			return nil
+		}
+		move := func(f *kfake.Cluster, topic string, n int32) func() {
+			return func() {
+				if err := f.MoveTopicPartition(topic, n, (f.LeaderFor(topic, n)+1)%3); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		drop := func(f *kfake.Cluster, topic string) func() {
+			return func() {
+				if _, err := w.hands[f].DeleteTopic(t.Context(), topic); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, c := range []struct {
+			what   string
+			change func()
+		}{
+			{"a new topic", func() { w.make(w.source, "c", 1, nil) }},
+			{"a leader here", move(w.source, "a", 1)},
+			{"a leader there", move(w.target, "b", 0)},
+			{"a limit", func() { w.set(w.target, "b", "max.message.bytes=5000"); w.c.Reread("b") }},
+			{"compaction", func() { w.set(w.source, "b", "cleanup.policy=compact"); w.c.Reread("b") }},
+			{"a target topic less", drop(w.target, "a")},
+			{"a source topic less", drop(w.source, "a")},
+			{"a look that somebody had", func() { _, _ = w.c.Look(t.Context()) }},
+			{"a failure between", func() {
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if _, _, _, err := w.c.Refresh(ctx, lead); err == nil {
+					t.Error("no error")
+				}
+			}},
+		} {
+			before := quiet()
+			c.change()
+			later()
+			v, news, _, err := w.c.Refresh(t.Context(), lead)
+			if err != nil || !news {
+				t.Errorf("%s: news %t, %v", c.what, news, err)
+			}
+			if fmt.Sprintf("%p", v) == fmt.Sprintf("%p", before) {
+				t.Errorf("%s: the view is that of before", c.what)
+			}
 		}
 	})
 }
@@ -372,7 +460,7 @@ func TestRefreshFails(t *testing.T) {
 			later()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			v, _, err := w.c.Refresh(ctx, lead)
+			v, _, _, err := w.c.Refresh(ctx, lead)
 			if err == nil || v != nil || ctx.Err() != nil || !strings.Contains(err.Error(), side) {
 				t.Errorf("%s: %v, %d lanes", side, err, len(v))
 			}
@@ -403,7 +491,7 @@ func TestSomebodyElseIsFaster(t *testing.T) {
 			return resp, nil, true
 		})
 		w.make(w.target, "a", 2, nil)
-		v, events, err := w.c.Refresh(t.Context(), lead)
+		v, _, events, err := w.c.Refresh(t.Context(), lead)
 		if err != nil || len(events) != 1 || events[0].Topic != "b" {
 			t.Errorf("%v, %+v", err, events)
 		}

@@ -113,6 +113,7 @@ func (c *Catalog) keep(ctx context.Context, p *pair, s *settings, source, target
 func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []change) {
 	done, refusals, err := c.alter(ctx, p.target, changes)
 	if len(done) > 0 {
+		c.changed = true // among them may be the limit
 		c.tell(p, s, "changed", fmt.Sprintf("target topic %q has the source's settings again: %s", p.target, s.took(done)), nil)
 	}
 	for _, r := range refusals {

@@ -60,7 +60,7 @@ type Wanted struct {
 // Wanted reads what topics the source has for the flow, and how the target would get them. The target is not asked.
 // notes say what could not be read.
 func (c *Catalog) Wanted(ctx context.Context) (topics []Wanted, notes []Event, err error) {
-	sources, err := c.sources(ctx)
+	sources, _, err := c.sources(ctx)
 	if err != nil {
 		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
 	}

@@ -99,7 +99,7 @@ func (c *Catalog) due(now time.Time, pairs []*pair, targets kadm.TopicDetails) (
 			for k, v := range p.made {
 				s.ours[k] = *v
 			}
-			c.settings[p.source.Topic] = s
+			c.settings[p.source.Topic], c.changed = s, true
 		}
 		if !now.Before(s.due) {
 			due = append(due, p)
@@ -118,6 +118,8 @@ func namesOf(pairs []*pair, name func(*pair) string) []string {
 
 // learn takes from a pair's settings what the data path must know.
 func (c *Catalog) learn(p *pair, s *settings, source, target map[string]setting) {
+	limit, exact := s.limit, s.exact
+	defer func() { c.changed = c.changed || s.limit != limit || s.exact != exact }()
 	if v, ok := source["cleanup.policy"]; ok {
 		s.compacted = s.compacted || strings.Contains(v.Value, "compact")
 		s.exact = !s.compacted

@@ -507,7 +507,7 @@ func TestListingNotAllowed(t *testing.T) {
 					return resp, err, true
 				})
 				later()
-				v, _, err := w.c.Refresh(t.Context(), lead)
+				v, _, _, err := w.c.Refresh(t.Context(), lead)
 				switch {
 				case name == "down" || name == "refused" && len(topics) == 1:
 					if err == nil || v != nil {
