@@ -80,7 +80,9 @@ type flow struct {
 
 	mu      sync.Mutex // guards what follows for readers; only the helm writes
 	lanes   map[lane.ID]*member
-	changed uint64                 // counts the changes of lanes
+	changed uint64    // counts the changes of lanes
+	all     []*member // the lanes, as they were when changed was allAt; never changed once made
+	allAt   uint64
 	retired map[string]*lane.Stats // by topic: what lanes have counted that are no longer here
 
 	follower  *follower                   // nil: no groups are followed
@@ -313,15 +315,17 @@ func (f *flow) retire(l *lane.Lane) {
 	sum.Add(&s)
 }
 
-// members is a copy for readers outside the helm.
+// members is for readers outside the helm; nobody may change it.
 func (f *flow) members() []*member {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ms := make([]*member, 0, len(f.lanes))
-	for _, m := range f.lanes {
-		ms = append(ms, m)
+	if f.all == nil || f.allAt != f.changed {
+		f.all, f.allAt = make([]*member, 0, len(f.lanes)), f.changed
+		for _, m := range f.lanes {
+			f.all = append(f.all, m)
+		}
 	}
-	return ms
+	return f.all
 }
 
 // storeLoop stores progress about once a second.
@@ -358,11 +362,16 @@ func (f *flow) save(ctx context.Context, last bool) (saved bool, err error) {
 	var stored []func() // takes note of it
 	now := time.Now()
 	for _, m := range f.members() {
+		if !last && m.resting(now) {
+			continue
+		}
+		moves := m.lane.Moves()
 		s := m.lane.Snapshot()
 		if s.State != lane.Running && s.State != lane.Waiting && s.State != lane.Paused {
 			continue
 		}
-		if m.stored.Position != s.Position {
+		moved := m.stored.Position != s.Position
+		if moved {
 			r := m.stored
 			r.Position, r.At = s.Position, now
 			out, stored = append(out, r), append(stored, func() { m.stored = r })
@@ -371,6 +380,8 @@ func (f *flow) save(ctx context.Context, last bool) (saved bool, err error) {
 			return false, err
 		} else if mark != m.mapped {
 			maps, stored = append(maps, o), append(stored, func() { m.mapped = mark })
+		} else if !moved {
+			m.lull(&s, moves, now)
 		}
 	}
 	if err := f.store.Save(ctx, out, maps); err != nil {

@@ -27,6 +27,7 @@ type member struct {
 	stored  progress.Record // as last stored, or zero; guarded by flow.saving
 	mapped  mapMark         // the same of its offset map
 	doubted time.Time       // since when the lane is in doubt, zero: it is not; guarded by flow.saving
+	rest    rest            // guarded by flow.saving
 	began   bool            // Start was called: the lane knows its position better than stored
 	late    bool            // it appeared while the flow carries its topics: nothing of it may be left out
 

@@ -32,13 +32,17 @@ type mapMark struct {
 	end     offsets.Source
 }
 
-// due tells whether a map is to be stored again that has the version now.
-func (k mapMark) due(version uint64, now time.Time, last bool) bool {
-	since := now.Sub(k.at)
+// due is when a map is to be stored again that has the version now.
+func (k mapMark) due(version uint64) time.Time {
 	if version == k.version {
-		return since >= anyMapEvery
+		return k.at.Add(anyMapEvery)
 	}
-	return last || since >= mapEvery
+	return k.at.Add(mapEvery)
+}
+
+// says tells that a lane's map and position say nothing that was not stored.
+func (k mapMark) says(pos lane.Position, version uint64) bool {
+	return pos.Source == k.end && version == k.version
 }
 
 // mapRecord is the record of a map that was taken at pos; r tells the rest of the lane.
@@ -54,11 +58,12 @@ func mapRecord(r progress.Record, pos lane.Position, m *offsets.Map) (progress.O
 // another log, which the lane does not have yet.
 func (m *member) mapToStore(now time.Time, last bool) (o progress.Offsets, mark mapMark, err error) {
 	version := m.lane.OffsetsVersion()
-	if m.settling(now) || m.stored.Lane.Topic == "" || !m.mapped.due(version, now, last) {
+	due := last && version != m.mapped.version || !now.Before(m.mapped.due(version))
+	if m.settling(now) || m.stored.Lane.Topic == "" || !due {
 		return o, m.mapped, nil
 	}
 	pos, om := m.lane.Offsets()
-	if om == nil || pos.Source == m.mapped.end && version == m.mapped.version {
+	if om == nil || m.mapped.says(pos, version) {
 		return o, m.mapped, nil
 	}
 	o, err = mapRecord(m.stored, pos, om)
@@ -78,6 +83,32 @@ func (m *member) settling(now time.Time) bool {
 		m.doubted = now
 	}
 	return now.Sub(m.doubted) < mapEvery
+}
+
+// rest is how long nothing of a lane is to be stored, unless it moves.
+type rest struct {
+	moves uint64 // lane.Moves
+	until time.Time
+}
+
+// resting tells that nothing of the lane is to be stored now: of ten thousand lanes
+// few move, and to look at each costs more than all else that is done for one
+// without records. The caller holds saving.
+func (m *member) resting(now time.Time) bool {
+	return m.rest.moves == m.lane.Moves() && now.Before(m.rest.until)
+}
+
+// lull takes note of how long nothing is to be stored of a lane that was just looked
+// at in vain, as s; moves is from before that. The caller holds saving.
+func (m *member) lull(s *lane.Snapshot, moves uint64, now time.Time) {
+	if m.lane.InDoubt() {
+		return // its map waits for that to be settled
+	}
+	version := m.lane.OffsetsVersion()
+	m.rest = rest{moves, m.mapped.due(version)}
+	if m.mapped.says(s.Position, version) {
+		m.rest.until = now.Add(anyMapEvery) // nothing will be; a look now and then costs nothing
+	}
 }
 
 // remap is the offset map with which the lane begins, up to its position; nil: the

@@ -50,6 +50,7 @@ func (l *Lane) InDoubt() bool {
 func (l *Lane) Settle(d Doubt, found []offsets.Piece) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.moves.Add(1)
 	if l.doubt != nil && *l.doubt == d {
 		l.doubt = nil
 	}

@@ -17,6 +17,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/budget"
@@ -137,12 +138,22 @@ type Lane struct {
 	told    bool           // of doubt: Doubt has returned it
 
 	ready, room func(*Lane) // told that there is something to send, or room to fetch
+
+	// moves counts what may have changed pos, offsets or doubt, from 1 on. It is read
+	// without mu, and so changes only after what it tells of.
+	moves atomic.Uint64
 }
 
 // New makes a lane that does nothing yet: see Start.
 func New(id ID, targetTopic string) *Lane {
-	return &Lane{ID: id, TargetTopic: targetTopic, share: math.MaxInt64, end: -1, probe: true}
+	l := &Lane{ID: id, TargetTopic: targetTopic, share: math.MaxInt64, end: -1, probe: true}
+	l.moves.Store(1)
+	return l
 }
+
+// Moves changes whenever what Snapshot, Offsets and InDoubt tell of the position and
+// of the map may have changed. It costs next to nothing, unlike those.
+func (l *Lane) Moves() uint64 { return l.moves.Load() }
 
 // Start puts the lane at p and lets it run. skip data records from p.Source on
 // are on the target already (see Resume): they are read, counted and dropped,
@@ -171,6 +182,7 @@ func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Ma
 	}
 	l.out, l.back, l.shut, l.probe = 0, 0, false, true
 	l.setLocked(Running, "")
+	l.moves.Add(1)
 }
 
 func (l *Lane) dropLocked() {
@@ -301,6 +313,7 @@ func (l *Lane) Put(gen uint64, items []Item, next offsets.Source, skipped int64,
 	}
 	ready := l.ready
 	wake := len(l.waiting) > 0 && ready != nil
+	l.moves.Add(1)
 	l.mu.Unlock()
 	if wake {
 		ready(l)
@@ -444,6 +457,7 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 	l.ackedLocked(it, now)
 	settled = l.shut && l.out == 0
 	room := l.room
+	l.moves.Add(1)
 	l.mu.Unlock()
 	if it.again {
 		it.drop()

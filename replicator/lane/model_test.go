@@ -160,8 +160,17 @@ func (m *model) fatalf(format string, args ...any) {
 	m.t.Fatalf("seed %d: "+format, append([]any{m.seed}, args...)...)
 }
 
-// step lets one thing happen.
+// step lets one thing happen. What is to be stored changes only where Moves does.
 func (m *model) step() {
+	l, moves := m.l, m.l.Moves()
+	at, version, doubt := l.Snapshot().Position, l.OffsetsVersion(), l.InDoubt()
+	m.happen()
+	if l.Moves() == moves && (l.Snapshot().Position != at || l.OffsetsVersion() != version || l.InDoubt() != doubt) {
+		m.fatalf("moved from %+v to %+v without a word", at, l.Snapshot().Position)
+	}
+}
+
+func (m *model) happen() {
 	switch m.r.IntN(25) {
 	case 0, 1, 2:
 		m.ask()
