@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -283,6 +284,61 @@ func copies(t *testing.T, b *broker, w *workload, how string, want content) {
 	}
 }
 
+// What writes meanwhile keeps its rate, spreads its records evenly, and says how many they are.
+func TestFeed(t *testing.T) {
+	b, addr := fakeBroker(t)
+	for _, w := range []*workload{
+		{name: "thin", codec: "zstd", partitions: 101, size: 700, feed: 1000},
+		{name: "few", codec: "none", partitions: 3, size: 700, feed: 600},
+		{name: "one", codec: "lz4", partitions: 1, size: 700, feed: 10},
+	} {
+		if err := b.create(t.Context(), w.topic(), w.partitions, nil); err != nil {
+			t.Fatal(err)
+		}
+		in, out := newPipe(t)
+		var said bytes.Buffer
+		done := make(chan error, 1)
+		go func() {
+			done <- runFeed(t.Context(), []string{"-source", addr, "-topic", w.topic(), "-rate", fmt.Sprint(w.feed), "-batch", fmt.Sprint(w.batchOf()),
+				"-size", fmt.Sprint(w.size), "-codec", w.codec}, in, &said)
+		}()
+		time.Sleep(1500 * time.Millisecond)
+		if err := errors.Join(out.Close(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		var got fed
+		if err := json.Unmarshal(said.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		all, err := b.digest(t.Context(), w.topic(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, size := all.total()
+		least, most := n, int64(0)
+		for _, p := range all.parts {
+			least, most = min(least, p.records), max(most, p.records)
+		}
+		if n != got.Records || size < n*int64(w.size) || most-least > int64(w.batchOf()) {
+			t.Errorf("%s: %d records of %d bytes, %d to %d in a partition; it says %+v", w.name, n, size, least, most, got)
+		}
+		// The first request is due at once, and this machine may do something else for a while.
+		if want := 1.5 * float64(w.feed); float64(n) < want/2 || float64(n) > 1.5*want+2*float64(w.batchOf()) {
+			t.Errorf("%s: %d records in 1.5 s at %d a second", w.name, n, w.feed)
+		}
+	}
+}
+
+func newPipe(t *testing.T) (*os.File, *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r, w
+}
+
 // A digest must see each way in which a copy can be wrong, and a part of a topic must be like the same part of another.
 func TestDigest(t *testing.T) {
 	b, addr := fakeBroker(t)
@@ -366,7 +422,7 @@ func TestClock(t *testing.T) {
 }
 
 func TestSkew(t *testing.T) {
-	all := content{parts: map[int32]digest{0: {records: 10}, 1: {records: 10}, 2: {records: 40}, 3: {}}}
+	all := map[int32]int64{0: 10, 1: 10, 2: 40, 3: 0}
 	for _, c := range []struct {
 		ends map[int32]int64
 		want float64

@@ -32,7 +32,8 @@ type options struct {
 	records     int64 // of workload zstd; the others scale with it
 	partitions  int
 	size        int // bytes of a record value
-	feed        int // records a second of workload catchup
+	feed        int // records a second that workload catchup writes meanwhile
+	thin        int // the same of workload thin
 	runs        int // measured runs of each contestant and workload
 	parts       string
 	workloads   string
@@ -62,7 +63,8 @@ func flags(o *options) *flag.FlagSet {
 	fs.Int64Var(&o.records, "records", 1_000_000, "records of workload zstd; the other workloads scale with it")
 	fs.IntVar(&o.partitions, "partitions", 6, "partitions of each topic, where the workload is not about that")
 	fs.IntVar(&o.size, "size", 1000, "bytes of a record value, at least 600, where the workload is not about that")
-	fs.IntVar(&o.feed, "feed", 5000, "records a second that workloads catchup and thin write meanwhile")
+	fs.IntVar(&o.feed, "feed", 5000, "records a second that workload catchup writes meanwhile")
+	fs.IntVar(&o.thin, "thin", 20_000, "records a second that workload thin writes meanwhile")
 	fs.IntVar(&o.runs, "runs", 3, "measured runs of each contestant")
 	fs.StringVar(&o.parts, "parts", allParts, "comma-separated")
 	fs.StringVar(&o.workloads, "workloads", "", "of part throughput, comma-separated; all, or with -quick some of: "+workloadNames(plain(options{})))
@@ -112,8 +114,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case o.size < leastOrder:
 		return o, fmt.Errorf("-size %d: want at least %d", o.size, leastOrder)
-	case o.records < 100 || o.partitions < 1 || o.runs < 1 || o.feed < 1:
-		return o, errors.New("-records must be at least 100, -partitions, -runs and -feed at least 1")
+	case o.records < 100 || o.partitions < 1 || min(o.runs, o.feed, o.thin) < 1:
+		return o, errors.New("-records must be at least 100, -partitions, -runs, -feed and -thin at least 1")
 	}
 	for part := range strings.SplitSeq(o.parts, ",") {
 		if !slices.Contains(strings.Split(allParts, ","), part) {
@@ -164,6 +166,8 @@ func main() {
 	switch command {
 	case loopCommand:
 		err = runLoop(ctx, args[1:])
+	case feedCommand:
+		err = runFeed(ctx, args[1:], os.Stdin, os.Stdout)
 	case ceilingCommand:
 		err = runCeiling(ctx, args[1:], os.Stdin, os.Stdout)
 	default:

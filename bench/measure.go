@@ -196,7 +196,7 @@ func (w *watch) all(ctx context.Context) (err error) {
 		if w.feed, err = w.l.feedTo(ctx, w.h.source.addr()); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, w.feed.stop()) }()
+		defer func() { err = errors.Join(err, w.fedUp()) }()
 	}
 	pause := time.NewTimer(tick)
 	defer pause.Stop()
@@ -237,7 +237,10 @@ func (w *watch) look(ctx context.Context, ends map[int32]int64) (done bool, err 
 		w.profiling.start(ctx)
 	}
 	if r.Records = have; w.middle == 0 && have >= w.want/2 {
-		w.middle, w.halfway, r.Skew = now, have, skew(w.l.content, ends)
+		w.middle, w.halfway = now, have
+		if r.Skew, err = w.skew(ctx, ends); err != nil {
+			return false, err
+		}
 	}
 	if have >= w.want && w.feed != nil {
 		if err := w.caughtUp(ctx); err != nil {
@@ -265,7 +268,7 @@ func (w *watch) second(now time.Duration, have int64) {
 
 // caughtUp: what was written meanwhile is all that is left.
 func (w *watch) caughtUp(ctx context.Context) error {
-	if err := w.feed.stop(); err != nil {
+	if err := w.fedUp(); err != nil {
 		return err
 	}
 	w.feed = nil
@@ -277,13 +280,37 @@ func (w *watch) caughtUp(ctx context.Context) error {
 	return err
 }
 
-// skew tells how evenly the partitions are carried: the most that is left of one over what is left of the middle one. 0: the
-// middle one is done.
-func skew(all content, ends map[int32]int64) float64 {
+// fedUp ends what writes meanwhile, and takes note of how much it wrote.
+func (w *watch) fedUp() error {
+	rate, err := w.feed.stop()
+	if rate > 0 {
+		w.r.FeedRate = rate
+	}
+	return err
+}
+
+// skew is that of what the target lacks now.
+func (w *watch) skew(ctx context.Context, ends map[int32]int64) (float64, error) {
+	all := map[int32]int64{}
+	for p, d := range w.l.content.parts {
+		all[p] = d.records
+	}
+	if w.feed != nil { // there is more by now
+		var err error
+		if all, err = w.h.source.ends(ctx, w.j.Topic); err != nil {
+			return 0, err
+		}
+	}
+	return skew(all, ends), nil
+}
+
+// skew tells how evenly the partitions are carried: the most that is left of one, of so many records, over what is left of the
+// middle one. 0: the middle one is done.
+func skew(all, ends map[int32]int64) float64 {
 	var left []int64
-	for p, d := range all.parts {
-		if d.records > 0 {
-			left = append(left, d.records-ends[p])
+	for p, n := range all {
+		if n > 0 {
+			left = append(left, n-ends[p])
 		}
 	}
 	if len(left) == 0 {

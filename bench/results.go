@@ -67,8 +67,9 @@ type Run struct {
 	PeakBytes     int64   `json:"peak_bytes"`       // resident
 	SourceCPU     float64 `json:"source_broker_cpu_seconds"`
 	TargetCPU     float64 `json:"target_broker_cpu_seconds"`
-	OtherCPU      float64 `json:"other_cpu_seconds"` // of everything else on the machine; much of it spoils the run
-	Skew          float64 `json:"skew"`              // halfway: what was left of the partition with most over what was left of the middle one; 0: nothing
+	OtherCPU      float64 `json:"other_cpu_seconds"`   // of everything else on the machine; much of it spoils the run
+	Skew          float64 `json:"skew"`                // halfway: what was left of the partition with most over what was left of the middle one; 0: nothing
+	FeedRate      float64 `json:"feed_rate,omitempty"` // records a second that were written to the source meanwhile
 	profiles      []Profile
 }
 
@@ -82,6 +83,9 @@ func (r Run) String() string {
 	cut := ""
 	if r.Cut {
 		cut = ", cut off"
+	}
+	if r.FeedRate > 0 {
+		cut += fmt.Sprintf(", while %.0f a second more came; skew %.1f", r.FeedRate, r.Skew)
 	}
 	return fmt.Sprintf("%s %s run %d: %.2f s (first record after %.2f s, then %.0f a second%s), CPU %.2f s, peak %.0f MB, brokers' CPU %.1f + %.1f s, others' %.1f s, stopped in %.2f s",
 		r.Workload, r.Contestant, r.Number, r.Seconds, r.FirstSeconds, r.SteadyRate, cut, r.cpu(), float64(r.PeakBytes)/1e6, r.SourceCPU, r.TargetCPU, r.OtherCPU, r.StopSeconds)
