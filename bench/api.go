@@ -124,7 +124,11 @@ func (h *harness) api(ctx context.Context, r *Results) error {
 	if err := w.load(ctx, h.source); err != nil {
 		return err
 	}
-	err = h.caughtUp(ctx, w, quiet, w.name+"-kferry", func(*contestantRun) error {
+	j, err := h.job(w.name+"-kferry", w.topic(), w.codec, link{})
+	if err != nil {
+		return err
+	}
+	err = h.caughtUp(ctx, w, quiet, j, func(*contestantRun) error {
 		for n := 1; n <= h.o.runs; n++ {
 			for _, path := range apiPaths {
 				a, err := h.answers(ctx, addr, path, many, n)

@@ -41,6 +41,12 @@ type accompanied interface {
 	Beside(ctx context.Context) (stop func())
 }
 
+// gathering is a contestant that has something to arrange before it begins: Gather is called before its processes start, and
+// begin when they run. What is measured begins when begin returns.
+type gathering interface {
+	Gather(ctx context.Context, j Job) (begin func(context.Context) error, err error)
+}
+
 func takes(c Contestant, w *workload) bool {
 	x, ok := c.(choosy)
 	return !ok || x.Takes(w)
@@ -218,11 +224,7 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 	}
 	defer end()
 	broken := map[string]bool{}
-	last := h.o.runs
-	if h.o.profile {
-		last++ // a profiler costs something: that run does not count
-	}
-	for n := range last + 1 {
+	for n := range h.lastRun() + 1 {
 		for i, c := range inTurn(cs, n) {
 			if !takes(c, l.workload) || n == 0 && (i > 0 || !h.o.warm) || broken[c.Name()] {
 				continue
@@ -245,6 +247,15 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lastRun is the number of the last run of a contestant. One that is profiled comes after all others: a profiler costs
+// something, so that run does not count.
+func (h *harness) lastRun() int {
+	if h.o.profile {
+		return h.o.runs + 1
+	}
+	return h.o.runs
 }
 
 // through puts the link between the contestants and the brokers.

@@ -50,16 +50,18 @@ func (h *harness) idle(ctx context.Context, cs []Contestant, r *Results) error {
 		if err := w.load(ctx, h.source); err != nil {
 			return err
 		}
-		for number := 1; number <= h.o.runs; number++ {
+		for number := 1; number <= h.lastRun(); number++ {
 			for _, c := range cs {
-				i, err := h.idleOf(ctx, w, c, number)
+				i, err := h.idleOf(ctx, w, c, number, r)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("idle with %d partitions, %s, run %d: %w", n, c.Name(), number, err))
 					r.Failures = append(r.Failures, errs[len(errs)-1].Error())
 					continue
 				}
 				fmt.Println(i)
-				r.Idle = append(r.Idle, i)
+				if number <= h.o.runs {
+					r.Idle = append(r.Idle, i)
+				}
 			}
 		}
 		if err := h.source.drop(ctx, w.topic()); err != nil {
@@ -69,11 +71,23 @@ func (h *harness) idle(ctx context.Context, cs []Contestant, r *Results) error {
 	return errors.Join(errs...)
 }
 
-func (h *harness) idleOf(ctx context.Context, w *workload, c Contestant, number int) (out Idle, err error) {
+func (h *harness) idleOf(ctx context.Context, w *workload, c Contestant, number int, r *Results) (out Idle, err error) {
 	out = Idle{Contestant: c.Name(), Partitions: w.partitions, Number: number}
-	err = h.caughtUp(ctx, w, c, fmt.Sprintf("%s-%s-%d", w.name, c.Name(), number), func(run *contestantRun) error {
+	j, err := h.job(fmt.Sprintf("%s-%s-%d", w.name, c.Name(), number), w.topic(), w.codec, link{})
+	if err == nil && number > h.o.runs {
+		j.Profile, err = freeAddr()
+	}
+	if err != nil {
+		return out, err
+	}
+	err = h.caughtUp(ctx, w, c, j, func(run *contestantRun) error {
 		if err := pause(ctx, time.Duration(settle*float64(h.o.window))); err != nil {
 			return err
+		}
+		if j.Profile != "" {
+			p := h.samplers(run, j)
+			p.start(ctx)
+			defer func() { r.Profiles = append(r.Profiles, p.stop(ctx, w.name, c.Name())...) }()
 		}
 		begin, own, brokers := time.Now(), run.cpu(), h.source.cpu()+h.target.cpu()
 		if err := pause(ctx, h.o.window); err != nil {
@@ -91,11 +105,7 @@ func (h *harness) idleOf(ctx context.Context, w *workload, c Contestant, number 
 }
 
 // caughtUp runs c on w until all is carried, calls then, and stops it.
-func (h *harness) caughtUp(ctx context.Context, w *workload, c Contestant, name string, then func(*contestantRun) error) (err error) {
-	j, err := h.job(name, w.topic(), w.codec, link{})
-	if err != nil {
-		return err
-	}
+func (h *harness) caughtUp(ctx context.Context, w *workload, c Contestant, j Job, then func(*contestantRun) error) (err error) {
 	defer func() { err = errors.Join(err, h.sweep(context.WithoutCancel(ctx), j.Name)) }()
 	if err := h.target.create(ctx, j.TargetTopic, w.partitions, nil); err != nil {
 		return err

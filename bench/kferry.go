@@ -17,7 +17,8 @@ type kferry struct {
 	cores    int  // of each process; 0: all
 	once     bool // see onlyFirst
 	binary   string
-	listen   string // where it serves its page; "": nowhere
+	listen   string   // where it serves its page; "": nowhere
+	listens  []string // the same of each replica; nil: only the first does
 }
 
 func (k *kferry) Name() string {
@@ -62,7 +63,10 @@ http: { listen: %q, pprof: %t }
 	for n := range max(k.replicas, 1) {
 		cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
-		if n > 0 && listen != "off" { // the first has the address
+		switch {
+		case k.listens != nil:
+			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN="+k.listens[n])
+		case n > 0 && listen != "off": // the first has the address
 			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN=off")
 		}
 		if k.cores > 0 {

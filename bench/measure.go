@@ -128,14 +128,9 @@ func (r *contestantRun) peak() int64 {
 func (h *harness) measure(ctx context.Context, c Contestant, j Job, l *loaded, r *Run) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.o.runTimeout)
 	defer cancel()
-	run, err := launch(ctx, c, j)
+	run, err := h.ready(ctx, c, j)
 	if err != nil {
 		return err
-	}
-	if holds(c) {
-		if err := run.hold(ctx); err != nil {
-			return fmt.Errorf("%w; the end of its log:\n%s", errors.Join(err, run.stop()), lastLines(run.log.Name()))
-		}
 	}
 	if a, ok := c.(accompanied); ok {
 		defer a.Beside(ctx)()
@@ -147,7 +142,7 @@ func (h *harness) measure(ctx context.Context, c Contestant, j Job, l *loaded, r
 	}
 	err = w.all(ctx)
 	if w.head > 0 {
-		r.profiles = w.profiling.stop(ctx, r)
+		r.profiles = w.profiling.stop(ctx, r.Workload, r.Contestant)
 	}
 	r.SourceCPU, r.TargetCPU = h.source.cpu()-src0, h.target.cpu()-dst0
 	r.OtherCPU = max(0, machineCPU()-all0-r.SourceCPU-r.TargetCPU-run.cpu()+own0)
@@ -164,6 +159,26 @@ func (h *harness) measure(ctx context.Context, c Contestant, j Job, l *loaded, r
 		r.PeakBytes, r.UserSeconds, r.SystemSeconds, r.WorkCPU = 0, 0, 0, 0
 	}
 	return nil
+}
+
+// ready starts c, and returns when what it does is to be measured.
+func (h *harness) ready(ctx context.Context, c Contestant, j Job) (run *contestantRun, err error) {
+	begin := func(context.Context) error { return nil }
+	if g, ok := c.(gathering); ok {
+		if begin, err = g.Gather(ctx, j); err != nil {
+			return nil, err
+		}
+	}
+	if run, err = launch(ctx, c, j); err != nil {
+		return nil, err
+	}
+	if holds(c) {
+		begin = run.hold
+	}
+	if err := begin(ctx); err != nil {
+		return nil, fmt.Errorf("%w; the end of its log:\n%s", errors.Join(err, run.stop()), lastLines(run.log.Name()))
+	}
+	return run, nil
 }
 
 func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,6 +103,7 @@ type sampler interface {
 // goSampler asks a Go process that serves its profiles, second by second; what is left when it ends is lost.
 type goSampler struct {
 	addr string
+	file string // for go tool pprof, where -keep keeps it
 	done context.CancelFunc
 	work sync.WaitGroup
 	got  []*profile.Profile
@@ -135,8 +139,12 @@ func fetchProfile(ctx context.Context, url string) (*profile.Profile, error) {
 func (g *goSampler) stop(context.Context) (stacks, error) {
 	g.done()
 	g.work.Wait()
+	return stacksOf(g.got), g.save()
+}
+
+func stacksOf(ps []*profile.Profile) stacks {
 	out := stacks{}
-	for _, p := range g.got {
+	for _, p := range ps {
 		for _, s := range p.Sample {
 			var names []string
 			for _, l := range slices.Backward(s.Location) {
@@ -147,7 +155,36 @@ func (g *goSampler) stop(context.Context) (stacks, error) {
 			out[strings.Join(names, ";")] += s.Value[0]
 		}
 	}
-	return out, nil
+	return out
+}
+
+func (g *goSampler) save() error {
+	if len(g.got) == 0 {
+		return nil
+	}
+	all, err := profile.Merge(g.got)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(g.file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(all.Write(f), f.Close())
+}
+
+// ownSampler is for the brokers that are embedded in this process, and takes in all that the harness does besides.
+type ownSampler struct{ b bytes.Buffer }
+
+func (o *ownSampler) start(context.Context) error { return pprof.StartCPUProfile(&o.b) }
+
+func (o *ownSampler) stop(context.Context) (stacks, error) {
+	pprof.StopCPUProfile()
+	p, err := profile.Parse(&o.b)
+	if err != nil {
+		return nil, err
+	}
+	return stacksOf([]*profile.Profile{p}), nil
 }
 
 // jvmSampler has a profiler loaded into a JVM.
@@ -193,12 +230,15 @@ func (h *harness) samplers(r *contestantRun, j Job) profiling {
 		return &jvmSampler{profiler: h.profiler, pid: pid, file: filepath.Join(j.Dir, name+".stacks")}
 	}
 	p := profiling{of: []string{"source broker", "target broker"}, all: []sampler{java(h.source.pids[0], "source"), java(h.target.pids[0], "target")}}
+	if h.source.cluster == nil {
+		p = profiling{of: []string{"brokers"}, all: []sampler{&ownSampler{}}}
+	}
 	cmd := r.cmds[0]
 	switch {
 	case filepath.Base(cmd.Path) == "java":
 		p.of, p.all = append(p.of, "contestant"), append(p.all, java(strconv.Itoa(cmd.Process.Pid), "contestant"))
 	case r.input == nil:
-		p.of, p.all = append(p.of, "contestant"), append(p.all, &goSampler{addr: j.Profile})
+		p.of, p.all = append(p.of, "contestant"), append(p.all, &goSampler{addr: j.Profile, file: filepath.Join(j.Dir, "contestant.pprof")})
 	}
 	return p
 }
@@ -211,8 +251,8 @@ func (p profiling) start(ctx context.Context) {
 	}
 }
 
-// stop returns what was sampled in r; what failed is told.
-func (p profiling) stop(ctx context.Context, r *Run) (out []Profile) {
+// stop returns what was sampled while contestant was at workload; what failed is told.
+func (p profiling) stop(ctx context.Context, workload, contestant string) (out []Profile) {
 	for i, s := range p.all {
 		got, err := s.stop(ctx)
 		if err != nil || len(got) == 0 {
@@ -220,7 +260,7 @@ func (p profiling) stop(ctx context.Context, r *Run) (out []Profile) {
 			continue
 		}
 		x := got.profile()
-		x.Workload, x.Contestant, x.Process = r.Workload, r.Contestant, p.of[i]
+		x.Workload, x.Contestant, x.Process = workload, contestant, p.of[i]
 		out = append(out, x)
 	}
 	return out
