@@ -140,7 +140,11 @@ func TestReplicasShareTheLanes(t *testing.T) {
 // agree where its lanes begin, though each sees another end of the source, and
 // comes to some of the lanes later than to others.
 func TestReplicasBeginAtOnce(t *testing.T) {
-	for i := range 5 {
+	rounds := 5
+	if testing.Short() {
+		rounds = 2
+	}
+	for i := range rounds {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			p := fakePair(t)
 			for _, c := range []*kfake.Cluster{p.source, p.target} {
