@@ -186,8 +186,7 @@ func (c *Client) Do(ctx context.Context, operation, method, path string, in any,
 		if err == nil {
 			return answer, nil
 		}
-		patient := ctx.Value(patientKey{}) != nil || err.Status >= 500 && ctx.Value(onceKey{}) != nil
-		if try == tries || patient || !err.again(method) || ctx.Err() != nil {
+		if try == tries || patient(ctx, err) || !err.again(method) || ctx.Err() != nil {
 			return nil, err
 		}
 		if try == 1 && c.Waiting != nil {
@@ -198,6 +197,11 @@ func (c *Client) Do(ctx context.Context, operation, method, path string, in any,
 		}
 		pause *= 2
 	}
+}
+
+// patient tells that whoever asks in ctx wants to know of the failure now.
+func patient(ctx context.Context, err *Error) bool {
+	return ctx.Value(patientKey{}) != nil || err.Status >= 500 && ctx.Value(onceKey{}) != nil
 }
 
 // once sends a request and reads its answer.
