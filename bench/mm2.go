@@ -11,7 +11,7 @@ import (
 // mm2 is Apache's MirrorMaker 2: with its defaults, or with what its users are told to set for throughput.
 type mm2 struct {
 	tuned bool
-	once  bool // see onlyFirst
+	once  bool // of a quick bench, see onlyFirst
 }
 
 // Takes implements choosy.
@@ -45,6 +45,10 @@ func (m mm2) properties(j Job) map[string]string {
 	}
 	for _, k := range []string{"", "offset-syncs.topic.", "checkpoints.topic.", "heartbeats.topic.", "offset.storage.", "config.storage.", "status.storage."} {
 		p[k+"replication.factor"] = "1"
+	}
+	if m.once {
+		// Not by looking at every class of every jar, as its users have it do: that takes most of a start.
+		p[from+".plugin.discovery"], p[to+".plugin.discovery"] = "service_load", "service_load"
 	}
 	if m.tuned {
 		maps.Copy(p, map[string]string{
