@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -177,7 +178,11 @@ func (f *feed) link(ctx context.Context, l *kafka.Link, n, links int) (stored in
 	own := (f.to.parts - n + links - 1) / links
 	rate := f.perSecond * float64(own) / float64(f.to.parts)
 	some := min(max(int(rate/perSecond), 1), own) // batches in a request, each of another partition
-	answers := make(chan error, flights)
+	answers := make(chan receipt, flights)
+	take := func() {
+		r := <-answers
+		stored, err = stored+r.stored, errors.Join(err, r.err)
+	}
 	out, at := 0, 0
 	begin, due := time.Now(), 0
 	for own > 0 && err == nil && ctx.Err() == nil {
@@ -189,23 +194,42 @@ func (f *feed) link(ctx context.Context, l *kafka.Link, n, links int) (stored in
 			break
 		}
 		if out == flights {
-			if err, out = <-answers, out-1; err != nil {
-				break
-			}
-			stored += int64(some)
+			take()
+			out--
 		}
 		out++
-		l.Produce(context.WithoutCancel(ctx), f.to.broker, f.request(n, links, own, some, &at), func(r *kmsg.ProduceResponse, err error) { answers <- answered(r, err) })
+		l.Produce(context.WithoutCancel(ctx), f.to.broker, f.request(n, links, own, some, &at), func(r *kmsg.ProduceResponse, err error) { answers <- receiptOf(r, err) })
 		due += some
 	}
 	for range out {
-		if e := <-answers; e != nil {
-			err = errors.Join(err, e)
-		} else {
-			stored += int64(some)
-		}
+		take()
 	}
 	return stored, err
+}
+
+// receipt tells what became of a request.
+type receipt struct {
+	stored int64 // batches
+	err    error // that time does not mend
+}
+
+// receiptOf: a broker that has more to do than it can may not answer, or lose its leadership for a while. What is not stored
+// then was not written: the source is read back after the run.
+func receiptOf(resp *kmsg.ProduceResponse, err error) (r receipt) {
+	if err != nil {
+		return r
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			switch err := kerr.ErrorForCode(p.ErrorCode); {
+			case err == nil:
+				r.stored++
+			case !kerr.IsRetriable(err):
+				r.err = fmt.Errorf("partition %d: %w", p.Partition, err)
+			}
+		}
+	}
+	return r
 }
 
 // request has a batch of now for each of some partitions, from the at-th of the link on.
