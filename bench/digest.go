@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -77,26 +79,31 @@ func (b *broker) digest(ctx context.Context, topic string, most map[int32]digest
 	var mu sync.Mutex
 	out := content{parts: map[int32]digest{}}
 	g, ctx := errgroup.WithContext(ctx)
-	for n := range int32(readers) {
-		r := reading{addr: b.addr(), topic: topic, most: most, open: map[int32]int64{}, from: map[int32]kgo.Offset{}, found: map[int32]*digest{}}
-		for p, end := range ends {
-			if p%readers == n {
-				r.begin(p, starts, end)
+	g.SetLimit(readers)
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(ends)), readAtOnce) {
+		for n := range readers {
+			r := reading{addr: b.addr(), topic: topic, most: most, open: map[int32]int64{}, from: map[int32]kgo.Offset{}, found: map[int32]*digest{}}
+			for i := n; i < len(some); i += readers {
+				r.begin(some[i], starts, ends[some[i]])
 			}
+			g.Go(func() error {
+				err := r.run(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				for p, d := range r.found {
+					out.parts[p] = *d
+				}
+				out.batches += r.batches
+				return err
+			})
 		}
-		g.Go(func() error {
-			err := r.run(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			for p, d := range r.found {
-				out.parts[p] = *d
-			}
-			out.batches += r.batches
-			return err
-		})
 	}
 	return out, g.Wait()
 }
+
+// readAtOnce is how many partitions are read at a time. For each answer a broker looks at all that a consumer has asked for: with
+// ten thousand of them reading 100 MB took minutes, nearly all of it the broker's.
+const readAtOnce = 400
 
 // reading is what one consumer has to read.
 type reading struct {
