@@ -229,9 +229,9 @@ func (h *harness) samplers(r *contestantRun, j Job) profiling {
 	java := func(pid, name string) sampler {
 		return &jvmSampler{profiler: h.profiler, pid: pid, file: filepath.Join(j.Dir, name+".stacks")}
 	}
-	p := profiling{of: []string{"source broker", "target broker"}, all: []sampler{java(h.source.pids[0], "source"), java(h.target.pids[0], "target")}}
-	if h.source.cluster == nil {
-		p = profiling{of: []string{"brokers"}, all: []sampler{&ownSampler{}}}
+	p := profiling{of: []string{"brokers"}, all: []sampler{&ownSampler{}}}
+	if h.source.cluster != nil {
+		p = profiling{of: []string{"source broker", "target broker"}, all: []sampler{java(h.source.pids[0], "source"), java(h.target.pids[0], "target")}}
 	}
 	cmd := r.cmds[0]
 	switch {
