@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -275,6 +276,6 @@ func (c *bulkConn) paid(correlation uint32) *ticket {
 		return nil
 	}
 	t := c.due[0].ticket
-	c.due = c.due[1:]
+	c.due = slices.Delete(c.due, 0, 1) // in its place: what is left behind would keep an answer from the collector
 	return t
 }

@@ -80,7 +80,7 @@ func TestAllocs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short goes with the race detector, under which maps allocate more")
 	}
-	for lanes, most := range map[int]float64{1: 11, 20: 75} {
+	for lanes, most := range map[int]float64{1: 10, 20: 74} {
 		if n := testing.AllocsPerRun(100, requests(t, lanes)); n > most {
 			t.Errorf("%v allocations for a request with batches of %d lanes, at most %v are recorded", n, lanes, most)
 		}

@@ -338,7 +338,7 @@ func (p *Producer) answered(r *request, resp *kmsg.ProduceResponse, err error) {
 	var calls []func()
 	for len(p.sent) > 0 && p.sent[0].done {
 		calls = append(calls, p.settleLocked(p.sent[0])...)
-		p.sent = p.sent[1:]
+		p.sent = slices.Delete(p.sent, 0, 1) // in its place, as a lane does
 	}
 	p.mu.Unlock()
 	for _, c := range calls {
