@@ -88,11 +88,13 @@ func (b *Budget) Hold(n int64) *Hold {
 	return h
 }
 
-// Lend is Hold for the bytes of buffer, which came from Room: it is given back with
-// the last reference, unless the hold is spoiled.
-func (b *Budget) Lend(buffer []byte, n int64) *Hold {
-	h := b.Hold(n)
-	h.buffer = buffer
+// Lend gives h the buffer that its bytes are in, and returns h. It came from Room, and
+// goes back with the last reference unless h is spoiled. It is for the maker of h, once,
+// before anybody else has a reference. A nil Hold holds nothing.
+func (h *Hold) Lend(buffer []byte) *Hold {
+	if h != nil {
+		h.buffer = buffer
+	}
 	return h
 }
 

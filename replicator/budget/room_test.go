@@ -76,7 +76,7 @@ func TestLentBufferComesBackWithTheLastReference(t *testing.T) {
 		b := New(1 << 20)
 		b.Adjust(1 << 20)
 		buffer := Room(1 << 20)
-		h := b.Lend(buffer, 1<<20)
+		h := b.Hold(1 << 20).Lend(buffer)
 		h.Keep()
 		if spoil {
 			h.Spoil()

@@ -238,7 +238,7 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 	}
 	held := int64(cap(buffer))
 	f.o.Budget.Adjust(held - reserved)
-	hold := f.o.Budget.Lend(buffer, held)
+	hold := f.o.Budget.Hold(held).Lend(buffer)
 	f.hand(resp, hold)
 	hold.Release()
 }

@@ -57,12 +57,9 @@ type Item struct {
 	Time        int64          // of its first record, milliseconds since 1970
 	Path        Path
 	// Hold is memory that Bytes keeps in use; released by the lane. It may then be used
-	// again, unless the batch was dropped or sent twice: see drop.
+	// again, unless the batch was dropped or sent twice (the client may still hold the
+	// request that failed): see drop.
 	Hold *budget.Hold
-	// Back takes Bytes once the target has them and nobody reads them any more.
-	// nil, or a batch that was sent twice (the client may still hold the request
-	// that failed): they are left to the collector.
-	Back func([]byte)
 
 	seq   int32 // of the first record; set once, by Send, and kept for every resend
 	again bool  // sent more than once
@@ -262,7 +259,6 @@ func (it Item) copied() Item {
 		it.Hold = own
 	}
 	it.Bytes = append(make([]byte, 0, len(it.Bytes)), it.Bytes...)
-	it.Back = nil
 	return it
 }
 
@@ -463,9 +459,6 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 		it.drop()
 	} else {
 		it.Hold.Release()
-		if it.Back != nil {
-			it.Back(it.Bytes)
-		}
 	}
 	if room != nil {
 		room(l)

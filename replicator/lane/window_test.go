@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/budget"
 )
 
 // two returns a running lane with one batch waiting behind one in flight, which
@@ -173,6 +174,7 @@ func TestSettles(t *testing.T) {
 // sent twice: the client may still read from the request that failed. Nor of
 // one that was copied out of it.
 func TestMemoryComesBack(t *testing.T) {
+	const size = 6 << 20 // no other test has such
 	for _, c := range []struct {
 		name   string
 		meddle func(*Lane)
@@ -185,14 +187,21 @@ func TestMemoryComesBack(t *testing.T) {
 		l := New(ID{"t", 0}, "t")
 		l.Start(Position{}, 0, 0, nil)
 		gen, _, _, _, _ := l.Fetch()
-		back := 0
-		l.Put(gen, []Item{{Bytes: []byte("abc"), Next: 1, Records: 1, Back: func([]byte) { back++ }}}, 1, 0, 0, 0)
+		buffer := budget.Room(size)[:size]
+		b := budget.New(size)
+		b.Adjust(size)
+		l.Put(gen, []Item{{Bytes: buffer, Next: 1, Records: 1, Hold: b.Hold(size).Lend(buffer)}}, 1, 0, 0, 0)
 		send(l)
 		c.meddle(l)
-		if back != 0 {
+		if usedAgain(buffer) {
 			t.Errorf("%s: given back before the ack", c.name)
 		}
-		if l.Ack(0, 0); back != c.want {
+		l.Ack(0, 0)
+		back := 0
+		for usedAgain(buffer) {
+			back++
+		}
+		if back != c.want {
 			t.Errorf("%s: given back %d times, want %d", c.name, back, c.want)
 		}
 	}

@@ -49,10 +49,10 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	if err != nil || used == 1 {
 		return waiting[0], 1, err
 	}
-	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged, Back: budget.GiveBack}
+	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged}
 	// The joined batch has memory of its own; the first one's share of the
 	// budget is given back with the others'.
-	it.Hold = waiting[0].Hold.Split(int64(len(v)))
+	it.Hold = waiting[0].Hold.Split(int64(len(v))).Lend(v)
 	for _, w := range waiting[:used] {
 		it.Records += w.Records
 	}

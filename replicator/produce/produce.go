@@ -15,7 +15,6 @@ import (
 
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
-	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -304,7 +303,6 @@ func (p *Producer) take(m *member) []byte {
 	if !ok {
 		if used > 1 {
 			it.Hold.Release()
-			budget.GiveBack(it.Bytes)
 		}
 		return nil
 	}
