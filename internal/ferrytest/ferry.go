@@ -206,11 +206,17 @@ func (f *Ferry) Ready() {
 // Metric sums the samples of name that have all of labels, each as label="value".
 func (f *Ferry) Metric(name string, labels ...string) float64 {
 	f.t.Helper()
-	_, body, err := f.Get("/metrics")
+	sum, err := f.metric(name, labels...)
 	if err != nil {
 		f.t.Fatalf("/metrics: %v", err)
 	}
-	return Sample(body, name, labels...)
+	return sum
+}
+
+// metric is Metric for one who asks again.
+func (f *Ferry) metric(name string, labels ...string) (float64, error) {
+	_, body, err := f.Get("/metrics")
+	return Sample(body, name, labels...), err
 }
 
 // Sample is Metric for a page that was read before.
@@ -238,8 +244,7 @@ lines:
 func (f *Ferry) Lanes(state string, want int) {
 	f.t.Helper()
 	Eventually(f.t, Patience, fmt.Sprintf("%d lanes %s", want, state), func() (bool, string) {
-		_, body, err := f.Get("/metrics")
-		got := Sample(body, "kferry_lanes", `state="`+state+`"`)
+		got, err := f.metric("kferry_lanes", `state="`+state+`"`)
 		return err == nil && int(got) == want, fmt.Sprintf("%v lanes are %s; %v", got, state, err)
 	})
 }
@@ -248,7 +253,7 @@ func (f *Ferry) Lanes(state string, want int) {
 func (f *Ferry) Carries() {
 	f.t.Helper()
 	Eventually(f.t, Patience, "kferry carries", func() (bool, string) {
-		_, body, err := f.Get("/metrics")
-		return err == nil && Sample(body, "kferry_records_total") > 0, fmt.Sprint(err)
+		records, err := f.metric("kferry_records_total")
+		return err == nil && records > 0, fmt.Sprint(err)
 	})
 }

@@ -259,11 +259,11 @@ type reading struct {
 // the lanes of all the others.
 func (r *reading) read(ctx context.Context, names []string) (ts kadm.TopicDetails, same bool, err error) {
 	topics, same, err := r.Read(ctx, names)
-	if err == nil && !same {
-		r.topics = detailsOf(topics)
-	}
 	if err != nil {
 		return nil, false, err
+	}
+	if !same {
+		r.topics = detailsOf(topics)
 	}
 	return r.topics, same, nil
 }
