@@ -63,7 +63,7 @@ func (k *watchedKferry) Beside(ctx context.Context) (stop func()) {
 			}
 			for {
 				for _, path := range []string{"/", "/api/v1/status"} {
-					_, _ = ask(ctx, cl, k.listen, path) // it may not listen yet
+					_, _ = ask(ctx, cl, k.listens[0], path) // it may not listen yet
 				}
 				if pause(ctx, viewerPause) != nil {
 					return
@@ -79,21 +79,29 @@ func (k *watchedKferry) Beside(ctx context.Context) (stop func()) {
 }
 
 // ask returns how many bytes the answer has.
-func ask(ctx context.Context, cl *http.Client, addr, path string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+func ask(ctx context.Context, cl *http.Client, addr, path string) (n int64, err error) {
+	err = get(ctx, cl, "http://"+addr+path, func(body io.Reader) (err error) {
+		n, err = io.Copy(io.Discard, body)
+		return err
+	})
+	return n, err
+}
+
+// get has read take the answer of an HTTP server.
+func get(ctx context.Context, cl *http.Client, url string, read func(body io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	resp, err := cl.Do(req)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
-	n, err := io.Copy(io.Discard, resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", path, resp.Status)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return n, err
+	return read(resp.Body)
 }
 
 // freeAddr is a loopback address that nobody has now.
@@ -115,7 +123,7 @@ func (h *harness) api(ctx context.Context, r *Results) error {
 	if err != nil {
 		return err
 	}
-	quiet := &watchedKferry{kferry: kferry{listen: addr}}
+	quiet := &watchedKferry{kferry: kferry{listens: []string{addr}}}
 	if err := h.prepare(ctx, []Contestant{quiet}); err != nil {
 		return err
 	}

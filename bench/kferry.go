@@ -17,8 +17,7 @@ type kferry struct {
 	cores    int  // of each process; 0: all
 	once     bool // see onlyFirst
 	binary   string
-	listen   string   // where it serves its page; "": nowhere
-	listens  []string // the same of each replica; nil: only the first does
+	listens  []string // where each replica serves its page; those without one: nowhere
 }
 
 func (k *kferry) Name() string {
@@ -42,7 +41,9 @@ func (k *kferry) Prepare(ctx context.Context, dir string) error {
 
 func (k *kferry) Commands(ctx context.Context, j Job) ([]*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "kferry.yaml")
-	listen := cmp.Or(k.listen, j.Profile, "off")
+	listens := make([]string, max(k.replicas, 1))
+	copy(listens, k.listens)
+	listens[0] = cmp.Or(listens[0], j.Profile)
 	// The name gives each run its own progress topic, so none resumes what another did.
 	conf := fmt.Sprintf(`clusters:
   src: { bootstrap_servers: [%q] }
@@ -55,19 +56,16 @@ flows:
     policy: identity
     prefix: %q
 http: { listen: %q, pprof: %t }
-`, j.Source, j.Target, j.Name, j.Topic, j.Name+".", listen, j.Profile != "")
+`, j.Source, j.Target, j.Name, j.Topic, j.Name+".", cmp.Or(listens[0], "off"), j.Profile != "")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}
 	var out []*exec.Cmd
-	for n := range max(k.replicas, 1) {
+	for _, listen := range listens {
 		cmd := exec.CommandContext(ctx, k.binary, "run", "-c", file)
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "KFERRY_") })
-		switch {
-		case k.listens != nil:
-			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN="+k.listens[n])
-		case n > 0 && listen != "off": // the first has the address
-			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN=off")
+		if listen != listens[0] {
+			cmd.Env = append(cmd.Env, "KFERRY_HTTP_LISTEN="+cmp.Or(listen, "off"))
 		}
 		if k.cores > 0 {
 			cmd.Env = append(cmd.Env, fmt.Sprint("GOMAXPROCS=", k.cores))

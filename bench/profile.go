@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -123,17 +124,12 @@ func (g *goSampler) start(ctx context.Context) error {
 	return nil
 }
 
-func fetchProfile(ctx context.Context, url string) (*profile.Profile, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
-	return profile.Parse(resp.Body)
+func fetchProfile(ctx context.Context, url string) (p *profile.Profile, err error) {
+	err = get(ctx, http.DefaultClient, url, func(body io.Reader) (err error) {
+		p, err = profile.Parse(body)
+		return err
+	})
+	return p, err
 }
 
 func (g *goSampler) stop(context.Context) (stacks, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -111,22 +112,14 @@ func (s *sharing) shared(ctx context.Context) error {
 
 // replicaAt tells how many slots the replica has that serves its status at addr, how many lanes, and how many of them are paused.
 func replicaAt(ctx context.Context, addr string) (slots, lanes, paused int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/api/v1/status", nil)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
 	var got struct {
 		Flows []struct {
 			Slots int            `json:"slots"`
 			Lanes map[string]int `json:"lanes"`
 		} `json:"flows"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+	err = get(ctx, http.DefaultClient, "http://"+addr+"/api/v1/status", func(body io.Reader) error { return json.NewDecoder(body).Decode(&got) })
+	if err != nil {
 		return 0, 0, 0, err
 	}
 	if len(got.Flows) != 1 {
