@@ -387,7 +387,10 @@ func (h *helm) home(m *member) {
 		m.lane.Note("")
 		at := link{m.place.SourceLeader, pin(m.lane.ID, len(h.f.source.Links()))}
 		m.fetcher = h.f.fetcher(at)
-		m.fetcher.Add(fetch.Source{Lane: m.lane, TopicID: m.place.SourceID, Limit: m.limited(), Alone: h.alone(m), Cut: m.cut, Exact: m.place.Exact})
+		m.fetcher.Add(fetch.Source{
+			Lane: m.lane, TopicID: m.place.SourceID, Epoch: m.place.SourceEpoch,
+			Limit: m.limited(), Alone: h.alone(m), Cut: m.cut, Exact: m.place.Exact,
+		})
 	}
 	if m.homeSource || m.homeTarget {
 		h.f.askRefresh()

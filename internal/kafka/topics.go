@@ -52,9 +52,22 @@ func (r *TopicReader) Read(ctx context.Context, names []string) (topics []kmsg.M
 		r.cl.client.ForceMetadataRefresh() // it may have to look for other brokers
 		return nil, false, err
 	}
+	if now.Version < 9 {
+		forgetEpochs(now.Topics)
+	}
 	topics, now.MetadataResponse = now.Topics, &kmsg.MetadataResponse{Version: now.Version}
 	r.last, r.names = now, slices.Clone(names)
 	return topics, false, nil
+}
+
+// forgetEpochs leaves out leader epochs of brokers before 2.4: while partitions
+// move these are old ones, and a fetch that names an old one is refused.
+func forgetEpochs(topics []kmsg.MetadataResponseTopic) {
+	for i := range topics {
+		for j := range topics[i].Partitions {
+			topics[i].Partitions[j].LeaderEpoch = -1
+		}
+	}
 }
 
 // topicsRequest is a metadata request that kgo does not know as one: it goes to

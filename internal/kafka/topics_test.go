@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kferry/kferry/config"
 )
@@ -46,6 +47,20 @@ func TestTopicReader(t *testing.T) {
 		return nil, errors.New("close it"), true
 	})
 	read("after a connection broke", true, 0)
+}
+
+// Brokers before 2.4 tell epochs that are not to be relied on.
+func TestTopicReaderEpochs(t *testing.T) {
+	for max, want := range map[*kversion.Versions]int32{kversion.V2_3_0(): -1, kversion.V2_4_0(): 0} {
+		c := open(t, cluster(fake(t, kfake.SeedTopics(1, "a"), kfake.MaxVersions(max)), config.SASL{}), Options{})
+		topics, _, err := c.TopicReader().Read(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := topics[0].Partitions[0].LeaderEpoch; got != want {
+			t.Errorf("%s: epoch %d, want %d", max.VersionGuess(), got, want)
+		}
+	}
 }
 
 // An error for all of it is no answer, and what comes next is not compared with it.

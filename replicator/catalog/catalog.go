@@ -37,9 +37,10 @@ type Options struct {
 type Place struct {
 	TargetTopic                string
 	SourceID, TargetID         [16]byte
-	SourceLeader, TargetLeader int32 // broker ids; -1: none at the moment
-	Limit                      int   // bytes of the largest batch that the target topic takes
-	Exact                      bool  // the source is not compacted: offsets never go missing
+	SourceLeader, TargetLeader int32       // broker ids; -1: none at the moment
+	SourceEpoch                lane.Leader // of SourceLeader as the leader; 0: not known
+	Limit                      int         // bytes of the largest batch that the target topic takes
+	Exact                      bool        // the source is not compacted: offsets never go missing
 	// Problem tells why the lane cannot run: its topic or partition cannot be
 	// made on the target. nil: it can.
 	Problem error
@@ -279,7 +280,7 @@ func detailsOf(topics []kmsg.MetadataResponseTopic) kadm.TopicDetails {
 			Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode),
 		}
 		for _, p := range t.Partitions {
-			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, Err: kerr.ErrorForCode(p.ErrorCode)}
+			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Err: kerr.ErrorForCode(p.ErrorCode)}
 		}
 		ts[*t.Topic] = d
 	}
@@ -334,7 +335,7 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 		for n, sp := range p.source.Partitions {
 			pl := Place{
 				TargetTopic: p.target, SourceID: p.source.ID, TargetID: t.ID,
-				SourceLeader: sp.Leader, TargetLeader: -1, Limit: s.limit, Exact: s.exact, Problem: p.problem,
+				SourceLeader: sp.Leader, SourceEpoch: lane.LeaderOf(sp.LeaderEpoch), TargetLeader: -1, Limit: s.limit, Exact: s.exact, Problem: p.problem,
 			}
 			tp, ok := t.Partitions[n]
 			switch missing := !exists || t.Err == nil && !ok; {

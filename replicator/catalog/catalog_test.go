@@ -173,7 +173,8 @@ func (w *world) wantPlace(v View, topic string, n int32, target string, limit in
 	p, ok := v[lane.ID{Topic: topic, Partition: n}]
 	want := Place{
 		TargetTopic: target, SourceID: w.source.TopicInfo(topic).TopicID, TargetID: w.target.TopicInfo(target).TopicID,
-		SourceLeader: w.source.LeaderFor(topic, n), TargetLeader: w.target.LeaderFor(target, n), Limit: limit, Exact: exact,
+		SourceLeader: w.source.LeaderFor(topic, n), SourceEpoch: lane.LeaderOf(w.source.PartitionInfo(topic, n).Epoch),
+		TargetLeader: w.target.LeaderFor(target, n), Limit: limit, Exact: exact,
 	}
 	if !ok || p != want {
 		w.t.Errorf("%s/%d:\n got %+v\nwant %+v", topic, n, p, want)

@@ -60,6 +60,7 @@ type Options struct {
 type Source struct {
 	Lane    *lane.Lane
 	TopicID [16]byte
+	Epoch   lane.Leader    // under which the broker leads the partition, as the metadata says; 0: not known
 	Limit   int            // batches of several records are cut to this many bytes
 	Alone   int            // bytes that a record alone may be as a batch, if more than Limit
 	Cut     offsets.Source // no batch holds records from both sides of it; 0: anywhere
@@ -78,17 +79,18 @@ type Fetcher struct {
 	marked map[*lane.Lane]bool // to be looked at before the next request
 
 	// Only Run and what it calls may touch these.
-	cursors map[*lane.Lane]*cursor
-	byID    map[partition]*cursor
-	byName  map[lane.ID]*cursor
-	session session
-	items   []lane.Item // scratch of give: thousands per response where batches are small
-	wanted  int         // cursors that are in the request
-	full    int         // cursors left out because their lane has no room
-	size    int32
-	meter   meter
-	heard   int64      // when the broker last answered, ms since 1970
-	beat    *lane.Beat // the same once the answer is handed out; lanes in the session watch it
+	cursors  map[*lane.Lane]*cursor
+	byID     map[partition]*cursor
+	byName   map[lane.ID]*cursor
+	session  session
+	checking []*cursor   // the broker was asked to compare their logs with what was read, and has not answered
+	items    []lane.Item // scratch of give: thousands per response where batches are small
+	wanted   int         // cursors that are in the request
+	full     int         // cursors left out because their lane has no room
+	size     int32
+	meter    meter
+	heard    int64      // when the broker last answered, ms since 1970
+	beat     *lane.Beat // the same once the answer is handed out; lanes in the session watch it
 }
 
 type partition struct {
@@ -110,6 +112,7 @@ type cursor struct {
 	from     offsets.Source // asked for, with gen and skip
 	leader   lane.Leader    // of the offset before from
 	skip     int64
+	checked  bool // the log, under Epoch, was compared with what was read
 	maxBytes int32
 	wanted   bool // part of the request, or of the session
 	full     bool
@@ -306,6 +309,7 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 	if f.session.whole() {
 		changed = changed[:0]
 		for _, c := range f.cursors {
+			c.checked = false
 			f.look(c)
 			if c.wanted {
 				changed = append(changed, c)
@@ -315,7 +319,32 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 	if f.wanted == 0 {
 		return nil // what the session has to forget is said with the next request
 	}
+	for _, c := range changed {
+		if !c.checked {
+			f.checking = append(f.checking, c)
+		}
+	}
 	return f.session.request(changed)
+}
+
+// passed takes note that the broker found nothing wrong with the logs it was to
+// compare with what was read. A session goes on comparing until it is told
+// otherwise: with ten thousand partitions that was more work for the broker than
+// all else. Until the leader changes the log cannot be another one, and then the
+// epoch that requests name is refused.
+func (f *Fetcher) passed() {
+	for _, c := range f.checking {
+		if c.Epoch == 0 || f.cursors[c.lane] != c {
+			continue
+		}
+		c.checked = true
+		if c.leader != 0 {
+			c.from = -1 // have the session told
+			f.mark(c.lane)
+		}
+	}
+	clear(f.checking)
+	f.checking = f.checking[:0]
 }
 
 func (f *Fetcher) learn(s Source) {
@@ -395,6 +424,9 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
 			}
 			f.give(c, p, hold)
 		}
+	}
+	if resp.ThrottleMillis == 0 { // else a broker leaves out what it has to say
+		f.passed()
 	}
 }
 

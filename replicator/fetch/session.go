@@ -55,9 +55,11 @@ func (s *session) request(changed []*cursor) *kmsg.FetchRequest {
 			req.Topics = append(req.Topics, t)
 		}
 		p := kmsg.NewFetchRequestTopicPartition()
-		p.Partition, p.CurrentLeaderEpoch = c.lane.Partition, -1
+		p.Partition, p.CurrentLeaderEpoch = c.lane.Partition, c.Epoch.Epoch()
 		p.FetchOffset, p.PartitionMaxBytes = int64(c.from), c.maxBytes
-		p.LastFetchedEpoch = c.leader.Epoch() // has the broker compare its log with what we read
+		if !c.checked {
+			p.LastFetchedEpoch = c.leader.Epoch() // has the broker compare its log with what we read
+		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	if !s.whole() {
