@@ -131,7 +131,7 @@ func (h *harness) prepare(ctx context.Context, cs []Contestant) error {
 
 func begin() Results {
 	return Results{
-		Started: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Machine: machine(), Go: runtime.Version(),
+		Started: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Machine: machine(), Data: dataOn(), Go: runtime.Version(),
 		Kafka: kafkaVersion, Revision: revision(),
 	}
 }

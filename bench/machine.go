@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -20,6 +21,34 @@ func machine() string {
 		kernel = strings.TrimSpace(string(b))
 	}
 	return fmt.Sprintf("%d CPUs (%s), %s of memory, %s %s", runtime.NumCPU(), model, field("/proc/meminfo", "MemTotal"), runtime.GOOS, kernel)
+}
+
+const (
+	// inMemory is a folder whose files are in memory.
+	inMemory = "/dev/shm"
+	// leastRoom is how many bytes must be free there.
+	leastRoom = 12 << 30
+)
+
+// settleIn has the brokers keep their data, and all else that is temporary go, where o says. A broker keeps four files for each
+// partition: with thousands of them, or where a machine's disk is slow, all that is measured is the disk.
+func settleIn(o options) error {
+	dir := o.dir
+	if dir == "" && !o.quick && freeBytes(inMemory) >= leastRoom {
+		dir = inMemory
+	}
+	if dir == "" {
+		return nil
+	}
+	return errors.Join(os.MkdirAll(dir, 0o700), os.Setenv("TMPDIR", dir))
+}
+
+// dataOn says where that is.
+func dataOn() string {
+	if dir := os.TempDir(); dir != inMemory {
+		return dir
+	}
+	return "memory"
 }
 
 // field is what a file of /proc says behind name; "?" when it does not.

@@ -40,6 +40,7 @@ type options struct {
 	wan         string
 	contestants string
 	out         string        // folder of the results
+	dir         string        // folder of the brokers' data and all else that is temporary
 	timeout     time.Duration // of the whole
 	runTimeout  time.Duration // of one run
 	limit       time.Duration // of one run, since its first record; then it is cut off
@@ -71,6 +72,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.StringVar(&o.wan, "wan", "", "workloads of part wan, comma-separated; all, or with -quick one of: "+workloadNames(wide(options{})))
 	fs.StringVar(&o.contestants, "contestants", names(contestants), "comma-separated; ratios are of the first to each other one")
 	fs.StringVar(&o.out, "out", filepath.Join("bench", "results"), "folder for results-<time>.json, .md and -<workload>.svg")
+	fs.StringVar(&o.dir, "dir", "", "folder for the brokers' data and all else that is temporary; by default memory ("+inMemory+"), if there is room, and else the system's folder")
 	fs.DurationVar(&o.timeout, "timeout", 8*time.Hour, "end everything after this time")
 	fs.DurationVar(&o.runTimeout, "run-timeout", 10*time.Minute, "a run that takes longer has failed")
 	fs.DurationVar(&o.limit, "limit", time.Minute, "cut a run off so long after its first record; its rate and what it has carried by then count")
@@ -198,6 +200,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
+	if err := settleIn(o); err != nil {
+		return err
+	}
 	h, err := newHarness(ctx, o)
 	if err != nil {
 		return err

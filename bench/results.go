@@ -17,6 +17,7 @@ type Results struct {
 	Started   time.Time      `json:"started"`
 	CPUs      int            `json:"cpus"`
 	Machine   string         `json:"machine"`
+	Data      string         `json:"data"` // where the brokers' data is
 	Go        string         `json:"go"`
 	Kafka     string         `json:"kafka"`    // of brokers and MirrorMaker 2
 	Revision  string         `json:"revision"` // of kferry
@@ -270,8 +271,8 @@ func (r Results) Text() string {
 // Markdown is the same for a page.
 func (r Results) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Bench of %s\n\n%s, shared with both brokers. kferry %s, %s, Kafka and MirrorMaker 2 %s.\n",
-		r.Started.Format(time.RFC3339), r.Machine, r.Revision, r.Go, r.Kafka)
+	fmt.Fprintf(&b, "# Bench of %s\n\n%s, shared with both brokers, whose data is in %s. kferry %s, %s, Kafka and MirrorMaker 2 %s.\n",
+		r.Started.Format(time.RFC3339), r.Machine, r.Data, r.Revision, r.Go, r.Kafka)
 	for _, t := range r.tables() {
 		fmt.Fprintf(&b, "\n%s\n\n", t.title)
 		for i, row := range t.rows {

@@ -75,7 +75,7 @@ type Options struct {
 	Authorizer bool              // StandardAuthorizer: who has no ACL may do nothing; needs SASL
 	Config     map[string]string // more server.properties; wins over what the package sets
 	HeapMB     int               // per broker; default 512 for 1 broker, 320 for 3, 1024 with Bench
-	Bench      bool              // JVM settings for measuring: G1 and a bigger heap
+	Bench      bool              // the JVM settings of Kafka's own scripts, for measuring
 	Detour     bool              // a second client listener that advertises other ports than it listens on: see Cluster.Detours
 }
 

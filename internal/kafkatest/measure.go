@@ -24,8 +24,5 @@ func MM2Command(ctx context.Context, dir string, properties map[string]string) (
 	}
 	const heapMB = 2048
 	j := jvm{dir: dir, tmp: dir, jars: folder, heapMB: heapMB, bench: true}
-	return j.command("mm2", []string{
-		"-server", "-Xms256m", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent",
-		"org.apache.kafka.connect.mirror.MirrorMaker", file,
-	})
+	return j.command("mm2", []string{"-Xms256m", "org.apache.kafka.connect.mirror.MirrorMaker", file})
 }
