@@ -35,6 +35,11 @@ const (
 	// A response that cannot be read is asked for again so many times at the
 	// same offset before the source's log is called damaged.
 	damagedAfter = 5
+	// A broker looks at every partition of a session for each fetch. Where thousands
+	// bring a record now and then, one fetch after the other took a core of it: from
+	// one to the next so long is waited for each lane that is read. With few lanes it
+	// is too little to wait for.
+	easePerLane, leastEase = 20 * time.Microsecond, time.Millisecond
 	// Between a response with nothing but errors and the next request.
 	errorPause = 100 * time.Millisecond
 )
@@ -199,14 +204,27 @@ func (f *Fetcher) Run(ctx, io context.Context) {
 			req.MaxWaitMillis = int32(fullWait.Milliseconds())
 		}
 		if f.o.Budget.Acquire(ctx, int64(f.size)) == nil {
-			f.exchange(ctx, io, req)
+			start := time.Now()
+			f.ease(ctx, start, f.exchange(ctx, io, req))
 		}
 	}
 }
 
+// ease waits before the fetch after one that began at start and brought got bytes.
+func (f *Fetcher) ease(ctx context.Context, start time.Time, got int64) {
+	wait := time.Until(start.Add(time.Duration(f.wanted) * easePerLane))
+	if wait < leastEase || got > int64(f.size)/2 {
+		return
+	}
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+	}
+}
+
 // exchange sends one request, for which f.size bytes of the budget are taken,
-// and hands out the answer.
-func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
+// and hands out the answer, of which it returns the bytes of records.
+func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) (got int64) {
 	reserved := int64(f.size)
 	start := time.Now()
 	var buffer []byte
@@ -221,29 +239,30 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) {
 		if ctx.Err() == nil {
 			f.failAll(kafka.Rehome, err)
 		}
-		return
+		return 0
 	}
 	if resp.ErrorCode != 0 {
 		f.o.Budget.Adjust(-reserved)
 		f.refused(ctx, resp.ErrorCode)
-		return
+		return 0
 	}
 	f.session.answered(resp.SessionID)
 	f.heard = time.Now().UnixMilli()
 	defer func() { f.beat.Store(f.heard) }() // after the lanes with news have it
-	got := size(resp)
+	got = size(resp)
 	f.meter.brought(got)
 	f.adapt(got)
 	if got == 0 {
 		f.o.Budget.Adjust(-reserved)
 		f.hand(resp, nil)
-		return
+		return 0
 	}
 	held := int64(cap(buffer))
 	f.o.Budget.Adjust(held - reserved)
 	hold := f.o.Budget.Hold(held).Lend(buffer)
 	f.hand(resp, hold)
 	hold.Release()
+	return got
 }
 
 func size(resp *kmsg.FetchResponse) (n int64) {
