@@ -465,7 +465,7 @@ func (f *flow) sender(at link) *produce.Producer {
 	}
 	key := fmt.Sprintf("%s broker %d", f.target.Alias(), at.broker)
 	x := produce.New(produce.Options{
-		Link: f.target.Links()[at.n], Broker: at.broker,
+		Link: f.target.Links()[at.n], Broker: at.broker, Trip: f.target.Trip(),
 		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
 			f.helm.post(func() { f.helm.produceFailed(l, v, cause, key) })
 		},

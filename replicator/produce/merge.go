@@ -1,6 +1,8 @@
 package produce
 
 import (
+	"time"
+
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/batch"
 	"github.com/kferry/kferry/replicator/budget"
@@ -12,19 +14,28 @@ const (
 	// Batches are joined up to this size, or the target's limit if lower.
 	mergedBytes = 1 << 20
 	// A batch is small if joining it with its neighbours costs the CPU less
-	// than the broker spends on one more batch. To join compressed batches they
-	// are opened and compressed again; uncompressed ones are only copied.
-	smallPacked, smallPlain = 8 << 10, 64 << 10
+	// than the broker spends on one more batch. Uncompressed ones are only copied.
+	smallPlain = 64 << 10
+	// To join compressed batches they are opened and compressed again, which pays for
+	// the smallest only. But a lane brings a few batches in a round trip, so over a long
+	// way they must be larger: by so many bytes for each millisecond.
+	leastPacked, packedPerMilli, mostPacked = 2 << 10, 2 << 10, 8 << 10
 )
+
+// smallPacked is below which size, in bytes, compressed batches are joined.
+func smallPacked(trip time.Duration) int {
+	return int(min(max(trip*packedPerMilli/time.Millisecond, leastPacked), mostPacked))
+}
 
 // merger joins small batches of a lane that wait anyway. It is for one goroutine.
 type merger struct {
-	rec   *recode.Recoder
-	views []batch.View
+	rec    *recode.Recoder
+	packed int // bytes below which compressed batches are joined
+	views  []batch.View
 }
 
-func newMerger() merger {
-	m := merger{rec: recode.New()}
+func newMerger(trip time.Duration) merger {
+	m := merger{rec: recode.New(), packed: smallPacked(trip)}
 	m.rec.Room = budget.Room
 	return m
 }
@@ -37,7 +48,7 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	for i, sum := 0, 0; i < len(waiting); i++ {
 		v := batch.View(waiting[i].Bytes)
 		sum += len(v)
-		if !small(v) || i > 0 && (sum > limit || waiting[0].First < cut && cut <= waiting[i].First) {
+		if !m.small(v) || i > 0 && (sum > limit || waiting[0].First < cut && cut <= waiting[i].First) {
 			break
 		}
 		m.views = append(m.views, v)
@@ -60,11 +71,11 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	return it, used, nil
 }
 
-func small(v batch.View) bool {
+func (m *merger) small(v batch.View) bool {
 	if v.Codec() == batch.None {
 		return len(v) < smallPlain
 	}
-	return len(v) < smallPacked
+	return len(v) < m.packed
 }
 
 func stamp(it lane.Item, c lane.Claim) {

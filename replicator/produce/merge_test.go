@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kferry/kferry/replicator/lane"
 )
@@ -132,4 +133,15 @@ func TestMergeRespectsTheLimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Compressed batches that are joined nearby are smaller than those far away.
+func TestSmallPacked(t *testing.T) {
+	for trip, want := range map[time.Duration]int{
+		0: 2048, 300 * time.Microsecond: 2048, 2 * time.Millisecond: 4096, 4 * time.Millisecond: 8192, time.Minute: 8192,
+	} {
+		if got := smallPacked(trip); got != want {
+			t.Errorf("%v: %d, want %d", trip, got, want)
+		}
+	}
 }

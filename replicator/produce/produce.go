@@ -37,6 +37,7 @@ const (
 type Options struct {
 	Link   *kafka.Link
 	Broker int32
+	Trip   time.Duration // to the broker and back
 	// Failed is told that l has left the producer and is settled, and why.
 	// Retry and Rehome: rewind it, later, there or at the new leader. Resume:
 	// ask the target what it has. Refuse: the broker will never take the batch
@@ -95,7 +96,7 @@ type part struct {
 
 // New makes a Producer; Run makes it work.
 func New(o Options) *Producer {
-	return &Producer{o: o, merge: newMerger(), wake: make(chan struct{}, 1), lanes: map[*lane.Lane]*member{}}
+	return &Producer{o: o, merge: newMerger(o.Trip), wake: make(chan struct{}, 1), lanes: map[*lane.Lane]*member{}}
 }
 
 // Add makes the producer send for t.Lane.
