@@ -104,7 +104,7 @@ func plain(o options) []*workload {
 		some("p100", "zstd", 1, of(100)),
 		some("p1000", "zstd", 1, of(1000)),
 		some("p10000", "zstd", 0.4, of(10_000)),
-		some("thin", "zstd", 0.4, func(w *workload) { w.partitions, w.feed = 10_000, o.thin }),
+		some("thin", "zstd", 2, func(w *workload) { w.partitions, w.feed = 10_000, o.thin }),
 		some("hot", "zstd", 1, func(w *workload) { w.partitions, w.hot = 100, true }),
 		some("transactional", "zstd", 0.5, func(w *workload) { w.transactional = true }),
 		some("compacted", "zstd", 1, func(w *workload) { w.compacted = true }),
