@@ -33,13 +33,6 @@ func (v View) Stamp(pid int64, epoch int16, seq int32) {
 	binary.BigEndian.PutUint32(v[posCRC:], crc)
 }
 
-// Seal sets the CRC to the sum of what v holds. It vouches for those bytes, so it
-// is only for a batch that was built from data whose own checksum was verified;
-// everywhere else it would hide damage.
-func (v View) Seal() {
-	binary.BigEndian.PutUint32(v[posCRC:], crc32.Checksum(v[posAttrs:], castagnoli))
-}
-
 // Header is what Init needs to know of a new batch. Times are milliseconds since
 // 1970.
 type Header struct {
@@ -51,8 +44,20 @@ type Header struct {
 
 // Init writes the header of a new batch, whose records already stand behind the
 // first HeaderSize bytes of v, and seals it: dense, CreateTime, base offset 0, no
-// producer. Stamp makes it producible. Like Seal it is only for verified records.
-func (v View) Init(h Header) {
+// producer. Stamp makes it producible. The checksum vouches for the records, so it is
+// only for those that were built from data whose own checksum was verified;
+// everywhere else it would hide damage.
+func (v View) Init(h Header) { v.InitSummed(h, Sum(0).Add(v[HeaderSize:])) }
+
+// Sum is the CRC-32C of the records of a batch that is being built; 0 is that of none.
+type Sum uint32
+
+// Add is the sum with p behind what there is.
+func (s Sum) Add(p []byte) Sum { return Sum(crc32.Update(uint32(s), castagnoli, p)) }
+
+// InitSummed is Init for who has summed up the records while they were put
+// together, and so in the processor's cache.
+func (v View) InitSummed(h Header, records Sum) {
 	clear(v[:HeaderSize])
 	put32 := func(at int, x int32) { binary.BigEndian.PutUint32(v[at:], uint32(x)) }
 	put32(posLength, int32(len(v)-framing))
@@ -66,7 +71,8 @@ func (v View) Init(h Header) {
 		v[i] = 0xff // producer id, epoch and sequence -1: none
 	}
 	put32(posCount, h.Count)
-	v.Seal()
+	head := crc32.Checksum(v[posAttrs:HeaderSize], castagnoli)
+	binary.BigEndian.PutUint32(v[posCRC:], shift(head, len(v)-HeaderSize)^uint32(records))
 }
 
 // rawCRC is CRC-32C with zero start value and no final inversion, the form in

@@ -98,9 +98,13 @@ func (r *Recoder) join(vs []batch.View, limit int) (used int, err error) {
 			return 0, &CorruptError{Index: i, Offset: v.BaseOffset()}
 		}
 		plain, err := r.decompress(v, v.Records(), most)
+		from := len(r.joint.body)
 		whole := err == nil && r.joint.addAll(v, plain)
 		if !whole || len(r.joint.body) > most {
 			break // whatever is wrong with v, alone it may still pass: the target decides
+		}
+		if v.Codec() == batch.None {
+			r.joint.sumUp(from) // now, while the records are in the processor's cache
 		}
 		r.marks = append(r.marks, r.joint)
 	}

@@ -258,6 +258,9 @@ func (r *Recoder) build(s *source, lo, hi int) (o Out, err error) {
 		r.joint.add(rec, s.timeOf(rec))
 		at += n
 	}
+	if s.codec == batch.None {
+		r.joint.sumUp(batch.HeaderSize)
+	}
 	o.Count = r.joint.count
 	if len(r.runs) > 1 {
 		o.Runs = slices.Clone(r.runs)
@@ -268,18 +271,19 @@ func (r *Recoder) build(s *source, lo, hi int) (o Out, err error) {
 
 // seal makes a batch, in scratch memory, from what j holds.
 func (r *Recoder) seal(j joint, c batch.Codec) (batch.View, error) {
-	v := batch.View(j.body)
+	v, sum := batch.View(j.body), j.sum
 	if c != batch.None {
 		packed, err := r.codecs.compress(append(r.packed[:0], j.body[:batch.HeaderSize]...), j.body[batch.HeaderSize:], c)
 		if err != nil {
 			return nil, fmt.Errorf("recode: compress with %s: %w", c, err)
 		}
 		r.packed, v = packed, packed
+		sum = batch.Sum(0).Add(v[batch.HeaderSize:])
 	}
 	if len(v) > math.MaxInt32 {
 		return nil, fmt.Errorf("recode: a batch of %d bytes does not fit Kafka's length field: set a limit", len(v))
 	}
-	v.Init(batch.Header{Codec: c, Count: j.count, FirstTimestamp: j.first, MaxTimestamp: j.max})
+	v.InitSummed(batch.Header{Codec: c, Count: j.count, FirstTimestamp: j.first, MaxTimestamp: j.max}, sum)
 	return v, nil
 }
 

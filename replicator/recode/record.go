@@ -153,7 +153,11 @@ type joint struct {
 	first int64  // time of the first record
 	max   int64  // latest time
 	count int32
+	sum   batch.Sum // of the records, where they stay uncompressed
 }
+
+// sumUp adds what was appended since the body had from bytes to the sum.
+func (j *joint) sumUp(from int) { j.sum = j.sum.Add(j.body[from:]) }
 
 // reset starts an empty batch in the same memory.
 func (j *joint) reset() {
