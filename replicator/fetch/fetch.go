@@ -326,7 +326,7 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 		}
 	}
 	if f.session.whole() {
-		changed = changed[:0]
+		changed, f.checking = changed[:0], f.checking[:0]
 		for _, c := range f.cursors {
 			c.checked = false
 			f.look(c)
@@ -353,7 +353,7 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 // epoch that requests name is refused.
 func (f *Fetcher) passed() {
 	for _, c := range f.checking {
-		if c.Epoch == 0 || f.cursors[c.lane] != c {
+		if c.Epoch == 0 || f.cursors[c.lane] != c || !c.wanted { // not wanted: the session forgot it before it was compared
 			continue
 		}
 		c.checked = true

@@ -114,7 +114,7 @@ func TestNewTopicOfTheSameName(t *testing.T) {
 	}
 }
 
-// mirror is what a broker thinks is in the session.
+// mirror is what a broker thinks is in the session: the offset of each partition.
 type mirror map[partition]int64
 
 func (m mirror) take(req *kmsg.FetchRequest) {
@@ -142,14 +142,17 @@ type lanes struct {
 	all    []*lane.Lane
 	in     map[*lane.Lane]bool
 	broker mirror
+	asked  map[partition]bool // those of broker whose log is to be compared with what was read
+	done   map[*cursor]bool   // that was done
 }
 
 func newLanes(seed uint64) *lanes {
-	w := &lanes{r: rand.New(rand.NewPCG(seed, 4)), f: New(Options{Budget: budget.New(1 << 20)}), in: map[*lane.Lane]bool{}, broker: mirror{}}
+	w := &lanes{r: rand.New(rand.NewPCG(seed, 4)), f: New(Options{Budget: budget.New(1 << 20)}), in: map[*lane.Lane]bool{}, broker: mirror{},
+		asked: map[partition]bool{}, done: map[*cursor]bool{}}
 	for n := range int32(4) {
 		l := lane.New(lane.ID{Topic: fmt.Sprint("t", n%2), Partition: n}, "t")
 		l.Share(1)
-		l.Start(lane.Position{}, 0, 0, nil)
+		l.Start(lane.Position{Leader: lane.LeaderOf(0)}, 0, 0, nil)
 		w.all = append(w.all, l)
 	}
 	return w
@@ -161,13 +164,13 @@ func (w *lanes) change() {
 	switch w.r.IntN(6) {
 	case 0:
 		w.in[l] = true
-		w.f.Add(Source{Lane: l, TopicID: [16]byte{l.Topic[1]}})
+		w.f.Add(Source{Lane: l, TopicID: [16]byte{l.Topic[1]}, Epoch: lane.LeaderOf(0)})
 	case 1:
 		delete(w.in, l)
 		w.f.Remove(l)
 	case 2, 3: // a reply; it fills the lane
 		if gen, from, _, _, room := l.Fetch(); room && w.in[l] {
-			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1}}, from+1, 0, 0, 0)
+			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1, Leader: lane.LeaderOf(0)}}, from+1, 0, lane.LeaderOf(0), 0)
 			w.f.mark(l)
 		}
 	case 4: // it is written and acknowledged
@@ -199,14 +202,48 @@ func (w *lanes) request(t *testing.T, seed uint64) {
 		return // nothing is sent
 	}
 	w.broker.take(req)
-	w.f.session.answered(7)
 	if !maps.Equal(w.broker, want) {
 		t.Fatalf("seed %d: the broker's session has %v, want %v", seed, w.broker, want)
+	}
+	w.compare(req)
+	for _, c := range w.f.cursors {
+		if c.checked && !w.done[c] {
+			t.Fatalf("seed %d: %v is taken for compared", seed, c.lane.ID)
+		}
+	}
+}
+
+// compare plays the broker: it takes in for which partitions its log is to be
+// compared with what was read, and answers, or throttles, or fails.
+func (w *lanes) compare(req *kmsg.FetchRequest) {
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			w.asked[partition{t.TopicID, p.Partition}] = p.LastFetchedEpoch >= 0
+		}
+	}
+	maps.DeleteFunc(w.asked, func(p partition, _ bool) bool { _, ok := w.broker[p]; return !ok })
+	if req.SessionEpoch == 0 {
+		clear(w.done)
+	}
+	switch w.r.IntN(8) {
+	case 0:
+		w.f.session.reset()
+	case 1: // throttled
+		w.f.session.answered(7)
+	default:
+		for p := range w.asked {
+			if c := w.f.byID[p]; w.asked[p] {
+				w.done[c] = true
+			}
+		}
+		w.f.session.answered(7)
+		w.f.passed()
 	}
 }
 
 // At every request the broker's session holds exactly the lanes that want
-// records, at their offsets.
+// records, at their offsets; and no log is taken for compared with what was read
+// that was not.
 func TestSessionModel(t *testing.T) {
 	for seed := range uint64(500) {
 		w := newLanes(seed)
