@@ -559,3 +559,19 @@ func TestProc(t *testing.T) {
 		t.Error("a process was found that does not exist")
 	}
 }
+
+// What is temporary goes where -dir says; a quick bench leaves it where it is.
+func TestSettleIn(t *testing.T) {
+	before := t.TempDir()
+	t.Setenv("TMPDIR", before)
+	if err := settleIn(options{quick: true}); err != nil || os.TempDir() != before {
+		t.Errorf("quick: %s, %v; want %s", os.TempDir(), err, before)
+	}
+	dir := filepath.Join(before, "elsewhere")
+	if err := settleIn(options{dir: dir}); err != nil || os.TempDir() != dir || dataOn() != dir {
+		t.Errorf("%s, data in %s, %v; want %s", os.TempDir(), dataOn(), err, dir)
+	}
+	if freeBytes(dir) <= 0 || freeBytes(filepath.Join(dir, "nowhere")) != 0 {
+		t.Errorf("%d bytes free, %d where there is no folder", freeBytes(dir), freeBytes(filepath.Join(dir, "nowhere")))
+	}
+}

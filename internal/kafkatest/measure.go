@@ -24,5 +24,6 @@ func MM2Command(ctx context.Context, dir string, properties map[string]string) (
 	}
 	const heapMB = 2048
 	j := jvm{dir: dir, tmp: dir, jars: folder, heapMB: heapMB, bench: true}
-	return j.command("mm2", []string{"-Xms256m", "org.apache.kafka.connect.mirror.MirrorMaker", file})
+	return j.command("mm2", []string{"-Xms256m", // after that of a broker: the last one counts
+		"org.apache.kafka.connect.mirror.MirrorMaker", file})
 }

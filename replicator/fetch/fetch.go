@@ -348,8 +348,8 @@ func (f *Fetcher) next() *kmsg.FetchRequest {
 
 // passed takes note that the broker found nothing wrong with the logs it was to
 // compare with what was read. A session goes on comparing until it is told
-// otherwise: with ten thousand partitions that was more work for the broker than
-// all else. Until the leader changes the log cannot be another one, and then the
+// otherwise, for each partition at each fetch: with ten thousand of them that is
+// what a busy broker was found at. Until the leader changes the log cannot be another one, and then the
 // epoch that requests name is refused.
 func (f *Fetcher) passed() {
 	for _, c := range f.checking {
