@@ -31,12 +31,15 @@ const (
 	// How long a stop waits for what is on its way. Nothing is lost beyond it:
 	// the next start asks the target what arrived.
 	drainFor = 10 * time.Second
-	// What a lane may hold at least before it fetches no more, in bytes.
-	leastShare = 64 << 10
+	// What a lane may hold at least before it fetches no more, in bytes, and is then
+	// asked for: thousands that are behind come along together, not one after the other.
+	leastShare = 32 << 10
 	// A lane that is alone may bring so many bytes a second over a long way, within
 	// these bounds in a round trip: the least is what keeps a broker beside it busy.
+	// Twice as much was not faster, and the processor's cache held less of it: 150 MB
+	// instead of 67, and a tenth more CPU where batches are joined.
 	reachPerSecond        = 75_000_000
-	leastReach, mostReach = 2 << 20, 8 << 20
+	leastReach, mostReach = 1 << 20, 8 << 20
 	// Backoff of a lane that failed, and of a lane that was stopped.
 	leastBackoff, mostBackoff = 100 * time.Millisecond, 2 * time.Second
 	stoppedRetry              = 30 * time.Second

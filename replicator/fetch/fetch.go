@@ -28,10 +28,15 @@ const (
 	fullWait = 5 * time.Millisecond
 	// Bytes asked per response: starts small, doubles while responses are full,
 	// so that an idle link reserves little of the memory budget, up to some times
-	// what is asked per partition. The bounds shrink with the budget. Twice as much
-	// took twice the memory and was not faster.
+	// what is asked per partition: twice as much took twice the memory and was not
+	// faster. The bounds shrink with the budget.
 	leastBytes, mostBytes = 1 << 20, 16 << 20
 	mostPartitions        = 2
+	// But for each response the broker looks at every partition of the session, so
+	// with thousands more must come of it: with 5,000 in it and 2 MiB to bring, nine
+	// tenths of what a broker did for a fetch was finding the offsets of partitions,
+	// most of which it then had no room for.
+	bytesPerLane = 2 << 10
 	// A response that cannot be read is asked for again so many times at the
 	// same offset before the source's log is called damaged.
 	damagedAfter = 5
@@ -49,8 +54,9 @@ type Options struct {
 	Link   *kafka.Link
 	Broker int32
 	Budget *budget.Budget
-	// Reach is how many bytes are asked per partition: about what it may bring in a
-	// round trip. A batch larger than this is asked for by its size.
+	// Reach is how many bytes are asked per partition, at most and if its lane may hold
+	// so many: about what it may bring in a round trip. A batch larger than what was
+	// asked for is asked for by its size.
 	Reach int32
 	Rate  *Rate // nil: as fast as can be
 	// Failed is told that l has left the fetcher and why. Rehome: its leader is
@@ -111,17 +117,18 @@ type change struct {
 // cursor is a lane as the fetcher knows it.
 type cursor struct {
 	Source
-	lane     *lane.Lane
-	topicID  [16]byte
-	gen      uint64
-	from     offsets.Source // asked for, with gen and skip
-	leader   lane.Leader    // of the offset before from
-	skip     int64
-	checked  bool // the log, under Epoch, was compared with what was read
-	maxBytes int32
-	wanted   bool // part of the request, or of the session
-	full     bool
-	damaged  int // responses in a row that could not be read
+	lane    *lane.Lane
+	topicID [16]byte
+	gen     uint64
+	from    offsets.Source // asked for, with gen and skip
+	leader  lane.Leader    // of the offset before from
+	skip    int64
+	checked bool  // the log, under Epoch, was compared with what was read
+	ask     int32 // bytes, when it is named the next time
+	large   int32 // of a batch that came cut
+	wanted  bool  // part of the request, or of the session
+	full    bool
+	damaged int // responses in a row that could not be read
 }
 
 // New makes a Fetcher; Run makes it work.
@@ -141,7 +148,7 @@ func New(o Options) *Fetcher {
 func (f *Fetcher) bounds() (least, most int32) {
 	part := f.o.Budget.Limit()
 	least = int32(min(max(part/64, 256<<10), leastBytes))
-	most = int32(min(max(part/8, 256<<10), mostBytes, mostPartitions*int64(f.o.Reach)))
+	most = int32(min(max(part/8, 256<<10), mostBytes, max(mostPartitions*int64(f.o.Reach), bytesPerLane*int64(f.wanted))))
 	if r := f.o.Rate; r != nil {
 		least, most = min(least, r.least), min(most, r.most)
 	}
@@ -375,7 +382,7 @@ func (f *Fetcher) learn(s Source) {
 			break
 		}
 	}
-	c := &cursor{Source: s, lane: s.Lane, topicID: s.TopicID, from: -1, maxBytes: f.o.Reach}
+	c := &cursor{Source: s, lane: s.Lane, topicID: s.TopicID, from: -1}
 	f.cursors[s.Lane] = c
 	f.byName[s.Lane.ID] = c
 	f.byID[partition{s.TopicID, s.Lane.Partition}] = c
@@ -393,9 +400,11 @@ func (f *Fetcher) forget(c *cursor) {
 
 // look asks the lane of c what it wants; true if the request must say so.
 func (f *Fetcher) look(c *cursor) bool {
-	gen, from, leader, skip, room := c.lane.Fetch()
+	gen, from, leader, skip, ask := c.lane.Fetch()
+	room := ask > 0
 	changed := room && (!c.wanted || c.gen != gen || c.from != from)
 	c.gen, c.from, c.leader, c.skip = gen, from, leader, skip
+	c.ask = max(int32(min(ask, int64(f.o.Reach))), c.large)
 	f.count(c, room, !room)
 	return changed
 }
@@ -470,7 +479,7 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 	if s.short > 0 {
 		// Either the response was full, or the batch is larger than we ask for.
 		// Never ask for less: a lane would fetch batch by batch from then on.
-		c.maxBytes = max(c.maxBytes, int32(s.short))
+		c.large = max(c.large, int32(s.short))
 		c.from = -1 // have the session told
 	}
 	if err == nil || s.next > s.from {

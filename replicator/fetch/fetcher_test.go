@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -335,6 +336,45 @@ func TestFetcherAsksForTheSize(t *testing.T) {
 		}
 		w.f.Remove(l) // offset 3 does not exist
 	})
+}
+
+// A lane is asked for no more than it may hold, and what it may hold is what it
+// got last, by the next time that its session is told of it.
+func TestFetcherAsksForTheShare(t *testing.T) {
+	fetching(t, func(t *testing.T, w *world) {
+		l := w.lane("a", 0, 0)
+		l.Share(1000)
+		var asked []int32
+		for n := range int64(2) {
+			w.answer(func(req *kmsg.FetchRequest, resp *kmsg.FetchResponse) error {
+				asked = append(asked, req.Topics[0].Partitions[0].PartitionMaxBytes)
+				w.part(resp, "a", 0, 0, data(n, 1).bytes())
+				l.Share(2000)
+				return nil
+			})
+		}
+		w.add(l)
+		synctest.Wait()
+		want(t, take(t, l), "v0", "v1")
+		if !slices.Equal(asked, []int32{1000, 2000}) {
+			t.Errorf("asked for %v bytes", asked)
+		}
+		w.f.Remove(l) // offset 2 does not exist
+	})
+}
+
+// The broker looks at each lane for each response: with thousands, more comes of it.
+func TestResponsesGrowWithTheLanes(t *testing.T) {
+	for _, tc := range []struct {
+		lanes int
+		most  int32
+	}{{1, 2 << 20}, {1000, 2 << 20}, {5000, 5000 * bytesPerLane}, {100_000, mostBytes}} {
+		f := New(Options{Budget: budget.New(1 << 30), Reach: 1 << 20})
+		f.wanted = tc.lanes
+		if _, most := f.bounds(); most != tc.most {
+			t.Errorf("%d lanes: at most %d bytes, want %d", tc.lanes, most, tc.most)
+		}
+	}
 }
 
 // An idle session asks for nothing in particular, however many lanes it has.

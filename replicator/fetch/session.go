@@ -56,7 +56,7 @@ func (s *session) request(changed []*cursor) *kmsg.FetchRequest {
 		}
 		p := kmsg.NewFetchRequestTopicPartition()
 		p.Partition, p.CurrentLeaderEpoch = c.lane.Partition, c.Epoch.Epoch()
-		p.FetchOffset, p.PartitionMaxBytes = int64(c.from), c.maxBytes
+		p.FetchOffset, p.PartitionMaxBytes = int64(c.from), c.ask
 		if !c.checked {
 			p.LastFetchedEpoch = c.leader.Epoch() // has the broker compare its log with what we read
 		}

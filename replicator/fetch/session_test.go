@@ -19,7 +19,7 @@ import (
 // at is a cursor that asks for offset from of partition n of topic.
 func at(topic string, n int32, id byte, from offsets.Source) *cursor {
 	l := lane.New(lane.ID{Topic: topic, Partition: n}, topic)
-	return &cursor{Source: Source{Lane: l}, lane: l, topicID: [16]byte{id}, from: from, maxBytes: 100, wanted: true}
+	return &cursor{Source: Source{Lane: l}, lane: l, topicID: [16]byte{id}, from: from, ask: 100, wanted: true}
 }
 
 // say writes a request as "epoch: topic/partition@offset ... -topic/partition ...".
@@ -169,7 +169,7 @@ func (w *lanes) change() {
 		delete(w.in, l)
 		w.f.Remove(l)
 	case 2, 3: // a reply; it fills the lane
-		if gen, from, _, _, room := l.Fetch(); room && w.in[l] {
+		if gen, from, _, _, ask := l.Fetch(); ask > 0 && w.in[l] {
 			l.Put(gen, []lane.Item{{Bytes: []byte{1}, First: from, Next: from + 1, Records: 1, Leader: lane.LeaderOf(0)}}, from+1, 0, lane.LeaderOf(0), 0)
 			w.f.mark(l)
 		}
@@ -191,7 +191,7 @@ func (w *lanes) request(t *testing.T, seed uint64) {
 	req := w.f.next()
 	want := mirror{}
 	for l := range w.in {
-		if _, from, _, _, room := l.Fetch(); room {
+		if _, from, _, _, ask := l.Fetch(); ask > 0 {
 			want[partition{[16]byte{l.Topic[1]}, l.Partition}] = int64(from)
 		}
 	}

@@ -262,12 +262,16 @@ func (it Item) copied() Item {
 	return it
 }
 
-// Fetch says where to read on, who wrote the offset before that, and whether to
-// read now. Replies are handed to Put under the same gen.
-func (l *Lane) Fetch() (gen uint64, from offsets.Source, leader Leader, skip int64, room bool) {
+// Fetch says where to read on, who wrote the offset before that, and how many
+// bytes to ask for: all that the lane may hold, or 0, which is not to read now.
+// Replies are handed to Put under the same gen.
+func (l *Lane) Fetch() (gen uint64, from offsets.Source, leader Leader, skip, ask int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.gen, l.fetched, l.leader, l.skip, l.state == Running && l.bytes < l.share
+	if l.state == Running && l.bytes < l.share {
+		ask = l.share
+	}
+	return l.gen, l.fetched, l.leader, l.skip, ask
 }
 
 // Put takes the batches of one fetch reply, in order. next is where the source

@@ -218,8 +218,8 @@ func (m *model) save() {
 
 // ask is a fetch request; its reply is made at once and handed out later.
 func (m *model) ask() {
-	gen, from, _, skip, room := m.l.Fetch()
-	if !room {
+	gen, from, _, skip, ask := m.l.Fetch()
+	if ask != math.MaxInt64 {
 		m.fatalf("a running lane without a limit has no room")
 	}
 	m.drop()

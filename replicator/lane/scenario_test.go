@@ -79,8 +79,8 @@ func (s *scenario) run() (out string) {
 	case "put":
 		return s.put()
 	case "fetch":
-		_, from, _, skip, room := s.l.Fetch()
-		return fmt.Sprintf("from=%d skip=%d room=%v\n", from, skip, room)
+		_, from, _, skip, ask := s.l.Fetch()
+		return fmt.Sprintf("from=%d skip=%d room=%v\n", from, skip, ask > 0)
 	case "send":
 		return s.send(int(s.arg("used", 1)))
 	case "ack":
