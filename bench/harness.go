@@ -156,8 +156,7 @@ func (h *harness) throughput(ctx context.Context, ws []*workload, cs []Contestan
 	return errors.Join(errs...)
 }
 
-// workload loads w and lets the contestants carry it, in turns, over each of its links. A first run, that of the first
-// contestant, warms the brokers up and is not reported.
+// workload loads w and lets the contestants carry it, in turns, over each of its links.
 func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r *Results) (err error) {
 	begin := time.Now()
 	if err := w.load(ctx, h.source); err != nil {
@@ -184,6 +183,7 @@ func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r 
 			info.Contestants = append(info.Contestants, c.Name())
 		}
 	}
+	err = h.warmUp(ctx, l, cs)
 	for _, way := range links {
 		at := info
 		at.Name, at.BytesPerSecond = w.name+way.suffix(), way.bytesPerSecond
@@ -209,9 +209,28 @@ type loaded struct {
 	content content
 }
 
-// inTurn is all in the order of run n: another one begins each time, for brokers get faster by and by.
+// warmUp lets the first contestant carry l again and again, which is not reported: brokers compile what they have done
+// thousands of times, and have used up to three times the CPU until then.
+func (h *harness) warmUp(ctx context.Context, l *loaded, cs []Contestant) error {
+	if h.o.warm == 0 || !takes(cs[0], l.workload) {
+		return nil
+	}
+	l.row = l.name
+	for n, begin := 0, time.Now(); n == 0 || time.Since(begin) < h.o.warm; n-- {
+		run, err := h.run(ctx, l, link{}, cs[0], n)
+		if err != nil {
+			err = fmt.Errorf("%s %s, warming up: %w", l.row, cs[0].Name(), err)
+			fmt.Println("FAILED:", err)
+			return err
+		}
+		fmt.Println(run)
+	}
+	return nil
+}
+
+// inTurn is all in the order of run n, from 1: another one begins each time, for brokers get faster by and by.
 func inTurn(all []Contestant, n int) []Contestant {
-	first := max(n-1, 0) % len(all)
+	first := (n - 1) % len(all)
 	return slices.Concat(all[first:], all[:first])
 }
 
@@ -224,9 +243,9 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 	}
 	defer end()
 	broken := map[string]bool{}
-	for n := range h.lastRun() + 1 {
-		for i, c := range inTurn(cs, n) {
-			if !takes(c, l.workload) || n == 0 && (i > 0 || !h.o.warm) || broken[c.Name()] {
+	for n := 1; n <= h.lastRun(); n++ {
+		for _, c := range inTurn(cs, n) {
+			if !takes(c, l.workload) || broken[c.Name()] {
 				continue
 			}
 			run, err := h.run(ctx, l, way, c, n)
@@ -240,7 +259,7 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 				continue
 			}
 			fmt.Println(run)
-			if n > 0 && n <= h.o.runs {
+			if n <= h.o.runs {
 				r.Runs = append(r.Runs, run)
 			}
 			r.Profiles = append(r.Profiles, run.profiles...)

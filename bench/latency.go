@@ -47,8 +47,7 @@ const (
 // latency measures each rate, the contestants in turns.
 func (h *harness) latency(ctx context.Context, cs []Contestant, r *Results) error {
 	var errs []error
-	if h.o.warm && len(cs) > 0 {
-		// Brokers compile what they have done thousands of times, and stumble meanwhile.
+	if h.o.warm > 0 && len(cs) > 0 {
 		if _, err := h.latencyOf(ctx, cs[0], warmRate, 0); err != nil {
 			return fmt.Errorf("latency, warming up: %w", err)
 		}

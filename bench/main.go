@@ -45,7 +45,7 @@ type options struct {
 	runTimeout  time.Duration // of one run
 	limit       time.Duration // of one run, since its first record; then it is cut off
 	groups      int           // instead of all else: consumer groups to follow
-	warm        bool
+	warm        time.Duration
 	quick, keep bool
 	profile     bool
 	lanes       string        // of part idle, and of part api the last
@@ -80,7 +80,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.StringVar(&o.lanes, "lanes", "6,1000,10000", "partitions of part idle, comma-separated; part api has as many as the last")
 	fs.StringVar(&o.rates, "rates", "10,1000,50000", "records a second of part latency, comma-separated")
 	fs.DurationVar(&o.window, "window", time.Minute, "how long parts latency and idle measure")
-	fs.BoolVar(&o.warm, "warm", true, "have the first contestant carry each workload once before anything counts")
+	fs.DurationVar(&o.warm, "warm", 15*time.Second, "have the first contestant carry each workload for so long before anything counts, and at least once; 0: not at all")
 	fs.BoolVar(&o.quick, "quick", false, "the smallest form of everything, unless other flags say otherwise; its figures mean nothing")
 	fs.BoolVar(&o.profile, "profile", false, "profile each contestant and both brokers in one more run of each workload, which does not count; let runs take some seconds")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs of the contestants")
@@ -97,7 +97,7 @@ func parse(args []string) (options, error) {
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if o.quick {
 		for name, value := range map[string]string{
-			"records": fmt.Sprint(quickRecords), "runs": "1", "warm": "false", "limit": "10s", "workloads": quickOnes,
+			"records": fmt.Sprint(quickRecords), "runs": "1", "warm": "0", "limit": "10s", "workloads": quickOnes,
 			"lanes": "100", "rates": "1000", "window": "3s",
 		} {
 			if !set[name] {

@@ -50,7 +50,7 @@ func (w WorkloadInfo) String() string {
 type Run struct {
 	Workload      string  `json:"workload"`
 	Contestant    string  `json:"contestant"`
-	Number        int     `json:"number"` // from 1; 0 is the warm-up
+	Number        int     `json:"number"` // from 1; below are those that warm the brokers up
 	Records       int64   `json:"records"`
 	Bytes         int64   `json:"bytes"`         // of keys and values
 	Batches       int64   `json:"batches"`       // on the target
