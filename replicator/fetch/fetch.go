@@ -131,6 +131,9 @@ type cursor struct {
 	damaged int // responses in a row that could not be read
 }
 
+// tellAgain has the next look find that the session must be told of c.
+func (c *cursor) tellAgain() { c.from = -1 }
+
 // New makes a Fetcher; Run makes it work.
 func New(o Options) *Fetcher {
 	f := &Fetcher{
@@ -365,7 +368,7 @@ func (f *Fetcher) passed() {
 		}
 		c.checked = true
 		if c.leader != 0 {
-			c.from = -1 // have the session told
+			c.tellAgain()
 			f.mark(c.lane)
 		}
 	}
@@ -480,7 +483,7 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 		// Either the response was full, or the batch is larger than we ask for.
 		// Never ask for less: a lane would fetch batch by batch from then on.
 		c.large = max(c.large, int32(s.short))
-		c.from = -1 // have the session told
+		c.tellAgain()
 	}
 	if err == nil || s.next > s.from {
 		c.damaged = 0 // what is counted is one place read in vain
@@ -505,7 +508,7 @@ func (f *Fetcher) broken(c *cursor, at int64, err error) {
 		if c.damaged++; c.damaged >= damagedAfter {
 			f.fail(c, kafka.Stop, fmt.Errorf("the source's batch at offset %d is damaged, read %d times: %w", at, c.damaged, err))
 		}
-		c.from = -1
+		c.tellAgain()
 	default:
 		f.fail(c, kafka.Stop, fmt.Errorf("the source's batch at offset %d cannot be read: %w", at, err))
 	}
