@@ -23,7 +23,7 @@ const manyPartitions = 192
 
 // replicas measures how two replicas share the work where brokers are not the limit: the brokers are embedded in this
 // process and keep everything in memory, each replica has one core, as on a machine of its own, and the batches are
-// small and compressed, so that kferry opens and joins them.
+// compressed and so small that kferry opens and joins them.
 func (h *harness) replicas(ctx context.Context, r *Results) error {
 	inner := &harness{o: h.o, dir: filepath.Join(h.dir, "replicas")}
 	err := os.Mkdir(inner.dir, 0o700)
@@ -41,7 +41,7 @@ func (h *harness) replicas(ctx context.Context, r *Results) error {
 	if err := inner.prepare(ctx, cs); err != nil {
 		return err
 	}
-	w := &workload{name: "replicas", codec: "zstd", count: 3 * h.o.records, partitions: manyPartitions, size: h.o.size, batch: 16}
+	w := &workload{name: "replicas", codec: "zstd", count: h.o.records, partitions: manyPartitions, size: h.o.size, batch: 4}
 	return inner.throughput(ctx, []*workload{w}, cs, r)
 }
 
