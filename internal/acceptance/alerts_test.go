@@ -64,10 +64,11 @@ func TestAlerts(t *testing.T) {
 	d.allFired()
 }
 
-// The topics of TestAlerts. All have two partitions but the first, which both replicas must have a share of.
+// The topics of TestAlerts. All have two partitions but the first, which both replicas must have a share of, and the second,
+// whose lanes together must be able to hold all that lanes may of the least memory budget.
 const orders, slowOrders, gone, large, denied, lost = "main.orders", "slow.orders", "odd.gone", "odd.large", "odd.denied", "odd.lost"
 
-const sharedPartitions = 16
+const sharedPartitions, slowPartitions = 16, 8
 
 // newDuty returns when all of it is ready and records flow.
 func newDuty(t *testing.T) *duty {
@@ -92,6 +93,8 @@ func newDuty(t *testing.T) *duty {
 		switch topic {
 		case orders:
 			n = sharedPartitions
+		case slowOrders:
+			n = slowPartitions
 		case large:
 			settings["max.message.bytes"] = largeLimit
 			d.target.CreateTopic(t, d.topic(topic), partitions, nil)
