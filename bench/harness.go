@@ -183,7 +183,9 @@ func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r 
 			info.Contestants = append(info.Contestants, c.Name())
 		}
 	}
-	err = h.warmUp(ctx, l, cs)
+	if err = h.warmUp(ctx, l, cs); err != nil {
+		cs = cs[1:] // the first would most likely fail again
+	}
 	for _, way := range links {
 		at := info
 		at.Name, at.BytesPerSecond = w.name+way.suffix(), way.bytesPerSecond
@@ -217,20 +219,16 @@ func (h *harness) warmUp(ctx context.Context, l *loaded, cs []Contestant) error 
 	}
 	l.row = l.name
 	for n, begin := 0, time.Now(); n == 0 || time.Since(begin) < h.o.warm; n-- {
-		run, err := h.run(ctx, l, link{}, cs[0], n)
-		if err != nil {
-			err = fmt.Errorf("%s %s, warming up: %w", l.row, cs[0].Name(), err)
-			fmt.Println("FAILED:", err)
+		if _, err := h.turn(ctx, l, link{}, cs[0], n); err != nil {
 			return err
 		}
-		fmt.Println(run)
 	}
 	return nil
 }
 
 // inTurn is all in the order of run n, from 1: another one begins each time, for brokers get faster by and by.
 func inTurn(all []Contestant, n int) []Contestant {
-	first := (n - 1) % len(all)
+	first := (n - 1) % max(len(all), 1)
 	return slices.Concat(all[first:], all[:first])
 }
 
@@ -248,17 +246,14 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 			if !takes(c, l.workload) || broken[c.Name()] {
 				continue
 			}
-			run, err := h.run(ctx, l, way, c, n)
+			run, err := h.turn(ctx, l, way, c, n)
 			if err != nil {
-				err = fmt.Errorf("%s %s, run %d: %w", l.row, c.Name(), n, err)
-				fmt.Println("FAILED:", err)
 				errs, broken[c.Name()] = append(errs, err), true // it would most likely fail again
 				if ctx.Err() != nil {
 					return errors.Join(errs...)
 				}
 				continue
 			}
-			fmt.Println(run)
 			if n <= h.o.runs {
 				r.Runs = append(r.Runs, run)
 			}
@@ -266,6 +261,18 @@ func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestan
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// turn is run n of c, and prints how it went.
+func (h *harness) turn(ctx context.Context, l *loaded, way link, c Contestant, n int) (Run, error) {
+	run, err := h.run(ctx, l, way, c, n)
+	if err != nil {
+		err = fmt.Errorf("%s %s, run %d: %w", l.row, c.Name(), n, err)
+		fmt.Println("FAILED:", err)
+		return run, err
+	}
+	fmt.Println(run)
+	return run, nil
 }
 
 // lastRun is the number of the last run of a contestant. One that is profiled comes after all others: a profiler costs

@@ -151,7 +151,8 @@ func New(o Options) *Fetcher {
 func (f *Fetcher) bounds() (least, most int32) {
 	part := f.o.Budget.Limit()
 	least = int32(min(max(part/64, 256<<10), leastBytes))
-	most = int32(min(max(part/8, 256<<10), mostBytes, max(mostPartitions*int64(f.o.Reach), bytesPerLane*int64(f.wanted))))
+	useful := max(mostPartitions*int64(f.o.Reach), bytesPerLane*int64(f.wanted))
+	most = int32(min(useful, max(part/8, 256<<10), mostBytes))
 	if r := f.o.Rate; r != nil {
 		least, most = min(least, r.least), min(most, r.most)
 	}

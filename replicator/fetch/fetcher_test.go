@@ -338,8 +338,8 @@ func TestFetcherAsksForTheSize(t *testing.T) {
 	})
 }
 
-// A lane is asked for no more than it may hold, and what it may hold is what it
-// got last, by the next time that its session is told of it.
+// A lane is asked for no more than its share; another share holds from the next
+// time on that the session is told of the lane.
 func TestFetcherAsksForTheShare(t *testing.T) {
 	fetching(t, func(t *testing.T, w *world) {
 		l := w.lane("a", 0, 0)
