@@ -18,7 +18,9 @@ import (
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/internal/kafkatest"
 	"github.com/kferry/kferry/replicator"
+	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/deadletter"
+	"github.com/kferry/kferry/replicator/lane"
 )
 
 // What real brokers refuse: old records, null keys in a compacted topic, a record
@@ -70,6 +72,7 @@ func TestRealTargetRefuses(t *testing.T) {
 		}},
 		MemoryBudget: 64 << 20,
 	}
+	foretells(t, cfg)
 	d, stop := start(t, cfg)
 	const hint = "on_refused: dead_letter"
 	reasoned(t, d, "refused-times", 0, "stopped", `target topic "refused-times"`, "source offset 0", "INVALID_TIMESTAMP", "raise message.timestamp.before.max.ms", hint)
@@ -108,6 +111,38 @@ func TestRealTargetRefuses(t *testing.T) {
 	for topic, offs := range letters {
 		if !slices.Equal(got[topic], offs) {
 			t.Errorf("%s: dead letters %v, want %v", topic, got[topic], offs)
+		}
+	}
+}
+
+// foretells checks what brokers tell beforehand about the topics of TestRealTargetRefuses.
+func foretells(t *testing.T, cfg *config.Config) {
+	t.Helper()
+	open := func(alias string) *kafka.Cluster {
+		cl, err := kafka.Open(cfg.Clusters[alias], kafka.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cl.Close)
+		return cl
+	}
+	filter, names, err := catalog.Naming(cfg.Flows[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := catalog.New(catalog.Options{Source: open("old"), Target: open("new"), Filter: filter, Policy: names})
+	v, _, _, err := c.Refresh(t.Context(), func() bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]catalog.Place{
+		"refused-times": {},
+		"refused-keys":  {},
+		"refused-size":  {Foretold: true, Ahead: time.Hour},
+	} {
+		p := v[lane.ID{Topic: topic}]
+		if p.Foretold != want.Foretold || p.Ahead != want.Ahead || p.Limit != 1048588 || p.Expiry != 24*time.Hour || p.TargetEpoch != lane.LeaderOf(0) {
+			t.Errorf("%s: %+v", topic, p)
 		}
 	}
 }

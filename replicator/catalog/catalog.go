@@ -38,9 +38,17 @@ type Place struct {
 	TargetTopic                string
 	SourceID, TargetID         [16]byte
 	SourceLeader, TargetLeader int32       // broker ids; -1: none at the moment
-	SourceEpoch                lane.Leader // of SourceLeader as the leader; 0: not known
+	SourceEpoch, TargetEpoch   lane.Leader // of these as the leaders; 0: not known
 	Limit                      int         // bytes of the largest batch that the target topic takes
 	Exact                      bool        // the source is not compacted: offsets never go missing
+	// Foretold tells that a batch's header alone shows whether the target topic takes
+	// it: it is not above Limit, and its newest timestamp is at most Ahead
+	// (math.MaxInt64: any time) ahead of the broker's clock.
+	Foretold bool
+	Ahead    time.Duration
+	// Expiry is how long the target remembers a producer, counted from the newest
+	// timestamp of the last batch that it took of it.
+	Expiry time.Duration
 	// Problem tells why the lane cannot run: its topic or partition cannot be
 	// made on the target. nil: it can.
 	Problem error
@@ -64,6 +72,10 @@ type Catalog struct {
 
 	sourceTopics, sourceNamed, targetTopics reading
 
+	expiry     time.Duration // as Place has it
+	expiryDue  time.Time     // when it is read next
+	expirySaid bool          // that it may not be read
+
 	last    View // of the last Refresh, if it found nothing to do; nil: the next one is news
 	changed bool // what settings say for the data path, since the last View
 
@@ -73,7 +85,7 @@ type Catalog struct {
 
 // New makes a Catalog.
 func New(o Options) *Catalog {
-	return &Catalog{o: o, settings: map[string]*settings{},
+	return &Catalog{o: o, settings: map[string]*settings{}, expiry: defaultExpiry,
 		sourceTopics: reading{TopicReader: o.Source.TopicReader()}, sourceNamed: reading{TopicReader: o.Source.TopicReader()},
 		targetTopics: reading{TopicReader: o.Target.TopicReader()},
 		source: side{cl: o.Source, allowed: map[string]bool{}, costs: "new topics are made with the target's defaults, " +
@@ -112,6 +124,7 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (v View, news b
 	c.source.forget(sources)
 	c.target.forget(targets)
 	c.readSettings(ctx, pairs, targets, lead)
+	c.readExpiry(ctx, targets)
 	events := c.events
 	c.events = nil
 	v = last
@@ -330,12 +343,13 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 		t, exists := targets[p.target]
 		s := c.settings[p.source.Topic]
 		if s == nil {
-			s = &settings{limit: defaultMaxMessage} // there is no target topic
+			s = &settings{takes: takes{limit: defaultMaxMessage}} // there is no target topic
 		}
 		for n, sp := range p.source.Partitions {
 			pl := Place{
 				TargetTopic: p.target, SourceID: p.source.ID, TargetID: t.ID,
-				SourceLeader: sp.Leader, SourceEpoch: lane.LeaderOf(sp.LeaderEpoch), TargetLeader: -1, Limit: s.limit, Exact: s.exact, Problem: p.problem,
+				SourceLeader: sp.Leader, SourceEpoch: lane.LeaderOf(sp.LeaderEpoch), TargetLeader: -1,
+				Limit: s.limit, Exact: s.exact, Foretold: s.foretold, Ahead: s.ahead, Expiry: c.expiry, Problem: p.problem,
 			}
 			tp, ok := t.Partitions[n]
 			switch missing := !exists || t.Err == nil && !ok; {
@@ -343,7 +357,7 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 			case missing || t.Err != nil:
 				pl.Problem = p.lacks(t, exists)
 			default:
-				pl.TargetLeader = tp.Leader
+				pl.TargetLeader, pl.TargetEpoch = tp.Leader, lane.LeaderOf(tp.LeaderEpoch)
 			}
 			v[lane.ID{Topic: p.source.Topic, Partition: n}] = pl
 		}

@@ -150,8 +150,9 @@ func (w *world) still(v View) {
 	}
 	for id, p := range fresh {
 		if s := w.c.settings[id.Topic]; s != nil { // it has not read them
-			p.Limit, p.Exact = s.limit, s.exact
+			p.Limit, p.Exact, p.Foretold, p.Ahead = s.limit, s.exact, s.foretold, s.ahead
 		}
+		p.Expiry = w.c.expiry
 		fresh[id] = p
 	}
 	if !maps.Equal(v, fresh) {
@@ -174,7 +175,8 @@ func (w *world) wantPlace(v View, topic string, n int32, target string, limit in
 	want := Place{
 		TargetTopic: target, SourceID: w.source.TopicInfo(topic).TopicID, TargetID: w.target.TopicInfo(target).TopicID,
 		SourceLeader: w.source.LeaderFor(topic, n), SourceEpoch: lane.LeaderOf(w.source.PartitionInfo(topic, n).Epoch),
-		TargetLeader: w.target.LeaderFor(target, n), Limit: limit, Exact: exact,
+		TargetLeader: w.target.LeaderFor(target, n), TargetEpoch: lane.LeaderOf(w.target.PartitionInfo(target, n).Epoch),
+		Limit: limit, Exact: exact, Foretold: p.Foretold, Ahead: p.Ahead, Expiry: defaultExpiry,
 	}
 	if !ok || p != want {
 		w.t.Errorf("%s/%d:\n got %+v\nwant %+v", topic, n, p, want)
@@ -273,6 +275,8 @@ func TestNews(t *testing.T) {
 			{"a leader here", move(w.source, "a", 1)},
 			{"a leader there", move(w.target, "b", 0)},
 			{"a limit", func() { w.set(w.target, "b", "max.message.bytes=5000"); w.c.Reread("b") }},
+			{"compaction there", func() { w.set(w.target, "b", "cleanup.policy=compact"); w.c.Reread("b") }},
+			{"the memory of producers", func() { expire(w.target, kadm.StringPtr("5000")); time.Sleep(expiryEvery) }},
 			{"compaction", func() { w.set(w.source, "b", "cleanup.policy=compact"); w.c.Reread("b") }},
 			{"a target topic less", drop(w.target, "a")},
 			{"a source topic less", drop(w.source, "a")},

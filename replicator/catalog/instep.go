@@ -100,7 +100,7 @@ func (c *Catalog) keep(ctx context.Context, p *pair, s *settings, source, target
 		return ok && r.same(ch) && now.Before(r.until)
 	})
 	if len(changes) > 0 {
-		c.apply(ctx, p, s, changes)
+		c.apply(ctx, p, s, changes, source, target)
 	}
 	if all := strings.Join(alone, ", "); all != s.kept {
 		s.kept = all
@@ -110,10 +110,16 @@ func (c *Catalog) keep(ctx context.Context, p *pair, s *settings, source, target
 }
 
 // apply makes changes on the target topic of p and says what became of them.
-func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []change) {
+func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []change, source, target map[string]setting) {
 	done, refusals, err := c.alter(ctx, p.target, changes)
 	if len(done) > 0 {
-		c.changed = true // among them may be the limit
+		for _, ch := range done {
+			target[ch.key] = setting{Value: ch.to, own: !ch.reset, fallback: target[ch.key].fallback}
+			if ch.reset && ch.to == "" {
+				delete(target, ch.key) // it has a value that we do not know
+			}
+		}
+		c.learn(p, s, source, target)
 		c.tell(p, s, "changed", fmt.Sprintf("target topic %q has the source's settings again: %s", p.target, s.took(done)), nil)
 	}
 	for _, r := range refusals {
@@ -149,9 +155,6 @@ func (s *settings) took(done []change) string {
 		delete(s.said, "refused "+ch.key)
 		if s.ours[ch.key] = ch.to; ch.reset {
 			delete(s.ours, ch.key)
-		}
-		if n, err := strconv.Atoi(ch.to); err == nil && ch.key == maxMessage {
-			s.limit = n
 		}
 	}
 	return strings.Join(texts, ", ")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,13 +19,13 @@ const settingsEvery = time.Minute
 // have their turn within a minute.
 const alterFor = 2 * time.Second
 
-// settings are what we know of a topic pair's configuration. limit and exact
+// settings are what we know of a topic pair's configuration. takes and exact
 // are for the data path.
 type settings struct {
-	id        [16]byte  // of the target topic that all of this is about
-	source    [16]byte  // id of the source topic that it was first read for
-	due       time.Time // when they are read next
-	limit     int
+	id     [16]byte  // of the target topic that all of this is about
+	source [16]byte  // id of the source topic that it was first read for
+	due    time.Time // when they are read next
+	takes
 	exact     bool
 	compacted bool // the source was compacted at some time: what that took away stays away
 
@@ -93,7 +92,7 @@ func (c *Catalog) due(now time.Time, pairs []*pair, targets kadm.TopicDetails) (
 		s := c.settings[p.source.Topic]
 		if s == nil || s.id != t.ID {
 			s = &settings{
-				id: t.ID, source: p.source.ID, limit: defaultMaxMessage,
+				id: t.ID, source: p.source.ID, takes: takes{limit: defaultMaxMessage},
 				ours: map[string]string{}, refused: map[string]refused{}, said: map[string]string{},
 			}
 			for k, v := range p.made {
@@ -118,16 +117,18 @@ func namesOf(pairs []*pair, name func(*pair) string) []string {
 
 // learn takes from a pair's settings what the data path must know.
 func (c *Catalog) learn(p *pair, s *settings, source, target map[string]setting) {
-	limit, exact := s.limit, s.exact
-	defer func() { c.changed = c.changed || s.limit != limit || s.exact != exact }()
+	takes, exact := s.takes, s.exact
+	defer func() { c.changed = c.changed || s.takes != takes || s.exact != exact }()
 	if v, ok := source["cleanup.policy"]; ok {
 		s.compacted = s.compacted || strings.Contains(v.Value, "compact")
 		s.exact = !s.compacted
 	} else if c.source.denied(p.source.Topic) {
 		s.exact = false // it may be compacted by now
 	}
-	if n, err := strconv.Atoi(target[maxMessage].Value); err == nil {
-		s.limit = n
+	if target != nil {
+		s.takes = takesOf(target)
+	} else if c.target.denied(p.target) {
+		s.foretold = false // it may be otherwise by now
 	}
 	const codec = "compression.type"
 	from := source[codec]
