@@ -201,7 +201,7 @@ func (p *pusher) push(ctx context.Context, l *kafka.Link, n int) error {
 			err, out = <-answers, out-1
 		}
 		out++
-		l.Produce(context.WithoutCancel(ctx), p.to.broker, req, func(r *kmsg.ProduceResponse, err error) { answers <- answered(r, err) })
+		l.Produce(context.WithoutCancel(ctx), p.to.broker, req, nil, func(r *kmsg.ProduceResponse, err error) { answers <- answered(r, err) })
 	}
 	for range out {
 		err = errors.Join(err, <-answers)

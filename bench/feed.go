@@ -198,7 +198,7 @@ func (f *feed) link(ctx context.Context, l *kafka.Link, n, links int) (stored in
 			out--
 		}
 		out++
-		l.Produce(context.WithoutCancel(ctx), f.to.broker, f.request(n, links, own, some, &at), func(r *kmsg.ProduceResponse, err error) { answers <- receiptOf(r, err) })
+		l.Produce(context.WithoutCancel(ctx), f.to.broker, f.request(n, links, own, some, &at), nil, func(r *kmsg.ProduceResponse, err error) { answers <- receiptOf(r, err) })
 		due += some
 	}
 	for range out {

@@ -272,7 +272,7 @@ func (w *rawWriter) produce(ctx context.Context, r route, batches map[int32]*mad
 	}
 	req.Topics = append(req.Topics, t)
 	w.flights[r]++
-	w.c.Links()[r.link].Produce(context.WithoutCancel(ctx), r.broker, req, func(resp *kmsg.ProduceResponse, err error) {
+	w.c.Links()[r.link].Produce(context.WithoutCancel(ctx), r.broker, req, nil, func(resp *kmsg.ProduceResponse, err error) {
 		select {
 		case w.answers <- answer{r, batches, resp, err}:
 		case <-w.gone:

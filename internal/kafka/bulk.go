@@ -49,6 +49,7 @@ type ticket struct {
 	mark         []byte
 	room         func(n int) []byte // memory for the answer, at least n bytes long
 	placed       func()             // called when no later request can pass this one, perhaps twice; or nil
+	sent         *Sent              // of a request that must not overtake another; or nil
 	answer       kmsg.Response
 	err          error // of reading the answer
 }
@@ -129,15 +130,15 @@ func newTickets() *tickets {
 	return s
 }
 
-// issue makes a ticket, valid until void.
-func (s *tickets) issue(req kmsg.Request, room func(n int) []byte, placed func()) (t *ticket, void func()) {
+// issue makes t valid until void.
+func (s *tickets) issue(t *ticket) (void func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n++
 	id := s.n
-	t = &ticket{Request: req, mark: binary.BigEndian.AppendUint64(bytes.Clone(s.secret[:]), id), room: room, placed: placed}
+	t.mark = binary.BigEndian.AppendUint64(bytes.Clone(s.secret[:]), id)
 	s.open[id] = t
-	return t, func() {
+	return func() {
 		s.mu.Lock()
 		delete(s.open, id)
 		s.mu.Unlock()
@@ -200,6 +201,9 @@ func (c *bulkConn) Write(p []byte) (int, error) {
 	}
 	if t == nil {
 		return c.Conn.Write(p)
+	}
+	if err := t.sent.on(c); err != nil {
+		return 1, err // not 0, or kgo would write it to yet another connection
 	}
 	c.mu.Lock()
 	c.due = append(c.due, written{binary.BigEndian.Uint32(p[frameCorrelation:]), t})

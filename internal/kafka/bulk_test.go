@@ -123,8 +123,8 @@ func TestBulkAnswers(t *testing.T) {
 		var room []byte
 		req := kmsg.NewPtrFetchRequest()
 		req.Version = v
-		k, void := s.issue(req, func(n int) []byte { room = make([]byte, n+5); return room }, nil)
-		defer void()
+		k := &ticket{Request: req, room: func(n int) []byte { room = make([]byte, n+5); return room }}
+		defer s.issue(k)()
 		records := bytes.Repeat([]byte("records"), 10_000)
 		before, after := answerFrame(1, false, nil, []byte("before")), answerFrame(3, false, nil, []byte("after"))
 		ours := answerFrame(2, req.IsFlexible(), []byte{1, 9, 3, 'a', 'b', 'c'}, fetched(v, records).AppendTo(nil))
@@ -195,8 +195,8 @@ func TestBulkBadAnswers(t *testing.T) {
 		"bad tags":     {in: answerFrame(2, true, []byte{200}, nil), kgo: true, want: "enough data"},
 	} {
 		s := newTickets()
-		k, void := s.issue(req, makeRoom, nil)
-		defer void()
+		k := &ticket{Request: req, room: makeRoom}
+		defer s.issue(k)()
 		b := &bulkConn{Conn: &script{in: bytes.NewReader(c.in)}, tickets: s}
 		if _, err := b.Write(append(header(req, 2), k.AppendTo(nil)...)); err != nil {
 			t.Fatal(err)
@@ -217,12 +217,53 @@ func TestBulkBadAnswers(t *testing.T) {
 	}
 }
 
+// A request is written behind another one on the same connection, or not at all: what
+// was on a connection that broke may be lost.
+func TestBulkNoOvertaking(t *testing.T) {
+	s := newTickets()
+	link := &Link{tickets: s}
+	a, b := &bulkConn{Conn: &script{}, tickets: s}, &bulkConn{Conn: &script{}, tickets: s}
+	write := func(c *bulkConn, sent *Sent) error {
+		req := produceSome(9, 10)
+		k := &ticket{Request: req, room: makeRoom, sent: sent}
+		defer s.issue(k)()
+		n, err := c.Write(append(header(req, 2), k.AppendTo(nil)...))
+		if err != nil && n == 0 {
+			t.Error("kgo would write it to another connection")
+		}
+		return err
+	}
+	first := link.Behind(nil)
+	second := link.Behind(first)
+	if err := errors.Join(write(a, first), write(a, second)); err != nil {
+		t.Error(err)
+	}
+	for name, sent := range map[string]*Sent{"behind what is on another connection": link.Behind(second), "behind what was never written": link.Behind(link.Behind(second))} {
+		if err := write(b, sent); !errors.Is(err, errOvertakes) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if b.Conn.(*script).wrote.Len() > 0 {
+		t.Error("something was written")
+	}
+	// kgo writes one again of which nothing was written; the one behind it follows.
+	third := link.Behind(nil)
+	fourth := link.Behind(third)
+	if err := errors.Join(write(a, third), write(b, third), write(b, fourth)); err != nil {
+		t.Error(err)
+	}
+	if err := write(b, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // A write that failed before its first byte says so, for kgo does it again; a
 // ticket that was given up is not written.
 func TestBulkWriteFails(t *testing.T) {
 	s := newTickets()
 	req := produceSome(9, 100_000)
-	k, void := s.issue(req, makeRoom, nil)
+	k := &ticket{Request: req, room: makeRoom}
+	void := s.issue(k)
 	broken := errors.New("broken")
 	wire := &script{fail: broken}
 	c := &bulkConn{Conn: wire, tickets: s}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -35,7 +36,7 @@ func (l *Link) Fetch(ctx context.Context, broker int32, req *kmsg.FetchRequest) 
 // FetchInto is Fetch with memory from room for the whole response: n bytes or more.
 // After an error it may still be written to.
 func (l *Link) FetchInto(ctx context.Context, broker int32, req *kmsg.FetchRequest, room func(n int) []byte) (*kmsg.FetchResponse, error) {
-	resp, err := l.ask(ctx, broker, req, room, nil)
+	resp, err := l.ask(ctx, broker, &ticket{Request: req, room: room})
 	if err != nil {
 		return nil, l.failed(err)
 	}
@@ -48,11 +49,9 @@ func (l *Link) FetchInto(ctx context.Context, broker int32, req *kmsg.FetchReque
 
 func makeRoom(n int) []byte { return make([]byte, n) }
 
-// ask sends req past kgo, see bulk.go, and waits for the answer. placed is called once
-// the request has its place in the write order.
-func (l *Link) ask(ctx context.Context, broker int32, req kmsg.Request, room func(n int) []byte, placed func()) (kmsg.Response, error) {
-	t, void := l.tickets.issue(req, room, placed)
-	defer void()
+// ask sends t past kgo, see bulk.go, and waits for the answer.
+func (l *Link) ask(ctx context.Context, broker int32, t *ticket) (kmsg.Response, error) {
+	defer l.tickets.issue(t)()
 	resp, err := l.client.Broker(int(broker)).Request(ctx, t)
 	if err != nil {
 		return nil, err
@@ -79,16 +78,17 @@ func (l *Link) ask(ctx context.Context, broker int32, req kmsg.Request, room fun
 // the wait two calls made in order can be written out of order, and an idempotent
 // partition answers OUT_OF_ORDER_SEQUENCE_NUMBER.
 //
-// When a connection breaks, requests in flight fail, and a call made before
-// their done has run goes out on a new connection. Only the sequence check of
-// a broker that knows the producer refuses the gap.
-func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceRequest, done func(*kmsg.ProduceResponse, error)) {
+// When a connection breaks, requests in flight fail, and a request that was made
+// before their done has run would go out on a new connection. A broker that does not
+// know the producer would store it in the place of what was lost. So sent, from Behind,
+// says after which request it may be written: on the same connection, or not at all.
+func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceRequest, sent *Sent, done func(*kmsg.ProduceResponse, error)) {
 	req.Acks = -1
 	var once sync.Once
 	placed := make(chan struct{})
 	place := func() { once.Do(func() { close(placed) }) }
 	go func() {
-		resp, err := l.ask(ctx, broker, req, makeRoom, place)
+		resp, err := l.ask(ctx, broker, &ticket{Request: req, room: makeRoom, placed: place, sent: sent})
 		place() // it failed before
 		if err != nil {
 			done(nil, l.failed(err))
@@ -101,6 +101,35 @@ func (l *Link) Produce(ctx context.Context, broker int32, req *kmsg.ProduceReque
 		done(r, err)
 	}()
 	<-placed
+}
+
+// Sent tells on which connection a request was written.
+type Sent struct {
+	behind *Sent
+	conn   atomic.Pointer[bulkConn] // nil: on none, or not yet
+}
+
+// Behind is for the request that goes to the same broker after before; nil: there is
+// none that it must not overtake.
+func (l *Link) Behind(before *Sent) *Sent { return &Sent{behind: before} }
+
+// errOvertakes closes the connection on which the request was to be written. It is a new
+// one, and nothing else was written there.
+var errOvertakes = errors.New("the connection broke under an earlier request")
+
+// on takes note that the request is written to c now, if it may be.
+func (s *Sent) on(c *bulkConn) error {
+	if s == nil {
+		return nil
+	}
+	if s.behind != nil {
+		if s.behind.conn.Load() != c {
+			return errOvertakes
+		}
+		s.behind.behind = nil // or each would keep all before it; this one may be written again
+	}
+	s.conn.Store(c)
+	return nil
 }
 
 // WarmFetch opens the connection on which Fetch reads from the broker, WarmProduce

@@ -126,7 +126,7 @@ func sendOrdered(t testing.TB, c *Cluster, p place, n, flight int) int64 {
 	for seq := int32(1); seq < int32(n); seq++ {
 		slots <- struct{}{}
 		wg.Add(1)
-		link.Produce(t.Context(), p.leader, produce(p, one(pid, epoch, seq, fmt.Sprint(seq))), func(r *kmsg.ProduceResponse, err error) {
+		link.Produce(t.Context(), p.leader, produce(p, one(pid, epoch, seq, fmt.Sprint(seq))), nil, func(r *kmsg.ProduceResponse, err error) {
 			defer func() { <-slots; wg.Done() }()
 			if err != nil {
 				t.Error(err)
@@ -201,8 +201,8 @@ func TestTicketIsTransparent(t *testing.T) {
 	req := produce(place{topic: "t"}, []byte("batch"))
 	req.TimeoutMillis = 4711
 	placed := 0
-	k, void := newTickets().issue(req, makeRoom, func() { placed++ })
-	defer void()
+	k := &ticket{Request: req, room: makeRoom, placed: func() { placed++ }}
+	defer newTickets().issue(k)()
 	var r kmsg.Request = k
 	if r.Key() != 0 || r.MaxVersion() != req.MaxVersion() {
 		t.Errorf("key %d, max version %d", r.Key(), r.MaxVersion())
@@ -253,7 +253,7 @@ func wait(ctx context.Context, t testing.TB, l *Link, broker int32, req *kmsg.Pr
 		err error
 	}
 	ch := make(chan answer, 2) // room for a wrong second call
-	l.Produce(ctx, broker, req, func(r *kmsg.ProduceResponse, err error) { ch <- answer{r, err} })
+	l.Produce(ctx, broker, req, nil, func(r *kmsg.ProduceResponse, err error) { ch <- answer{r, err} })
 	a := <-ch
 	if (a.r == nil) == (a.err == nil) {
 		t.Errorf("done got %v and %v, want one of them", a.r, a.err)
