@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -56,7 +57,15 @@ func Match(ctx context.Context, source, target kafka.Log, s Stretch) ([]offsets.
 type seen struct {
 	offset int64
 	seq    int32
+	time   int64  // ms since 1970; anyTime: the broker has set it
 	sum    uint64 // of key, value and headers
+}
+
+const anyTime = math.MinInt64
+
+// same tells that o may be the same record on the other side.
+func (s seen) same(o seen) bool {
+	return s.sum == o.sum && (s.time == o.time || s.time == anyTime || o.time == anyTime)
 }
 
 // match pairs the records of both sides; next is the sequence that follows.
@@ -66,7 +75,7 @@ func match(theirs, ours []seen, next int32) []offsets.Piece {
 	}
 	var out []offsets.Piece // exact ones, descending
 	for i, j := len(theirs)-1, len(ours)-1; i >= 0 && j >= 0; i, j = i-1, j-1 {
-		if theirs[i].sum != ours[j].sum || lane.Advance(ours[j].seq, 1) != next {
+		if !theirs[i].same(ours[j]) || lane.Advance(ours[j].seq, 1) != next {
 			break
 		}
 		next = ours[j].seq
@@ -99,7 +108,11 @@ func read(ctx context.Context, l kafka.Log, from, to int64, seed maphash.Seed, k
 				kept = kept[1:]
 			}
 			if len(kept) > 0 && kept[0].BaseOffset() <= r.Offset && r.Offset < to {
-				out = append(out, seen{r.Offset, lane.Advance(kept[0].BaseSequence(), r.Offset-kept[0].BaseOffset()), sum(seed, r)})
+				s := seen{r.Offset, lane.Advance(kept[0].BaseSequence(), r.Offset-kept[0].BaseOffset()), r.Timestamp.UnixMilli(), sum(seed, r)}
+				if kept[0].LogAppendTime() {
+					s.time = anyTime
+				}
+				out = append(out, s)
 			}
 		}
 		if len(out) >= 2*MostRecords {

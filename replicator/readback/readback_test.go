@@ -14,7 +14,7 @@ func exact(source offsets.Source, target offsets.Target, n int64) offsets.Piece 
 }
 
 func TestMatch(t *testing.T) {
-	at := func(offset int64, seq int32, sum uint64) seen { return seen{offset, seq, sum} }
+	at := func(offset int64, seq int32, sum uint64) seen { return seen{offset: offset, seq: seq, sum: sum} }
 	theirs := []seen{at(10, 0, 1), at(11, 0, 2), at(13, 0, 3), at(14, 0, 4)}
 	for name, c := range map[string]struct {
 		ours []seen
@@ -50,8 +50,8 @@ func TestMatchNeverPairsDifferentRecords(t *testing.T) {
 			target += 1 + int64(r.IntN(8)/7)
 			look := uint64(r.IntN(2))
 			truth[source] = target
-			theirs = append(theirs, seen{source, 0, look})
-			ours = append(ours, seen{target, seq, look})
+			theirs = append(theirs, seen{offset: source, sum: look})
+			ours = append(ours, seen{offset: target, seq: seq, sum: look})
 			seq = lane.Advance(seq, 1)
 		}
 		if r.IntN(2) == 0 {
