@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -101,7 +100,7 @@ func (h *helm) narrow(m *member, bytes int) {
 	h.again(m, 0) // not resume, which takes the same offset again and again for a damaged batch
 }
 
-// setAside writes what is to be set aside and moves the plans behind it. By now
+// setAside writes what is to be set aside and moves the plan behind it. By now
 // all before it is acknowledged, and the target was asked and does not have it;
 // save comes next. So a crash may leave a record in the dead letter topic twice
 // but never loses one.
@@ -109,20 +108,14 @@ func (h *helm) narrow(m *member, bytes int) {
 // What follows is no longer counted together with what came before: a new epoch
 // begins, with sequence 0. The broker then refuses batches of the old one, be
 // they late in some buffer or from another kferry, whose count would be wrong.
-func (s *starter) setAside(ctx context.Context) error {
-	var wait sync.WaitGroup
-	for _, j := range s.alive() {
-		if j.aside == nil {
-			continue
-		}
-		if j.stored.Position != j.aside.at || j.plan.Skip+j.plan.Twice > 0 {
-			j.aside = nil // the target has it after all: an earlier try was stored
-			continue
-		}
-		wait.Go(func() { j.err = s.keep(ctx, j) })
+func (s *starter) setAside(ctx context.Context, j *job) error {
+	if j.aside != nil && (j.stored.Position != j.aside.at || j.plan.Carried+j.plan.Skip+j.plan.Twice > 0) {
+		j.aside = nil // the target has it after all: an earlier try was stored
 	}
-	wait.Wait()
-	return nil
+	if j.aside == nil {
+		return nil
+	}
+	return s.keep(ctx, j)
 }
 
 func (s *starter) keep(ctx context.Context, j *job) error {

@@ -17,12 +17,9 @@ import (
 // the damage must be on the source's disk.
 const corruptAfter = 5
 
-// A lane that could not send for so long does not send the same bytes again but
-// asks the target what arrived: by then the broker may have forgotten the
-// producer (after a day by default), and would store a duplicate.
-const longWait = time.Hour
-
-var errLongWait = errors.New("the target was away for long")
+// A lane that cannot send keeps what is in flight for so long, to send the same bytes
+// again. Then it lets go of it: others need the memory.
+const keepFor = 5 * time.Second
 
 // What the helm does about lanes that failed: a fetcher or producer has let go
 // of the lane and says why.
@@ -86,7 +83,7 @@ func (h *helm) fetchFailed(l *lane.Lane, v kafka.Verdict, cause error, at string
 		h.pending[m] = true
 		h.f.askRefresh()
 	case v == kafka.Resume:
-		m.atLeastOnce = fetch.UncountedGap(cause)
+		m.uncounted = fetch.UncountedGap(cause)
 		h.drain(m, func() { h.again(m, 0) })
 	case errors.As(cause, &large) && !large.Unpacked:
 		h.f.signs.target.Add(1)
@@ -110,17 +107,21 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 	m.producer = nil
 	switch v {
 	case kafka.Retry, kafka.Rehome:
-		why := h.ail(m, h.f.target.Alias(), at, cause)
+		reason := "waiting for the target: " + h.ail(m, h.f.target.Alias(), at, cause).Error()
 		wait, now := m.failing(), time.Now()
 		if m.tries == 1 {
-			m.waits = now
+			m.waits = now.Round(0)
+		}
+		h.f.askRefresh()
+		if !m.keeps(now) {
+			h.letGo(m, reason, wait)
+			return
 		}
 		m.due = now.Add(wait)
-		l.Set(lane.Waiting, "waiting for the target: "+why.Error())
+		l.Set(lane.Waiting, reason)
 		l.Shed()
 		m.homeTarget = true
 		h.pending[m] = true
-		h.f.askRefresh()
 	case kafka.Resume:
 		h.f.log.Debug("asking the target what it has", "topic", l.Topic, "partition", l.Partition, "source_offset", int64(l.Snapshot().Source), "err", cause)
 		h.resume(m, cause)
@@ -129,8 +130,26 @@ func (h *helm) produceFailed(l *lane.Lane, v kafka.Verdict, cause error, at stri
 		h.refused(m, cause)
 	default:
 		h.f.signs.target.Add(1)
+		if errors.As(cause, new(*lane.LostTargetError)) {
+			h.abandon(m, fmt.Errorf("%w; %s", cause, forgetRemedy))
+			return
+		}
 		h.abandon(m, fmt.Errorf("writing to the target: %w", kafka.Explain(h.f.target.Alias(), cause)))
 	}
+}
+
+// keeps tells whether a lane that waits for the target may send again what it has in
+// flight. Not if the target may have stored it and forgotten that: then its log tells.
+func (m *member) keeps(now time.Time) bool {
+	return now.Round(0).Sub(m.waits) < keepFor && m.lane.Rewindable(now.UnixMilli())
+}
+
+// letGo has a lane that cannot send find its place anew. It holds nothing meanwhile.
+func (h *helm) letGo(m *member, reason string, after time.Duration) {
+	m.unfetch()
+	m.lane.Drop()
+	m.lane.Set(lane.Starting, reason)
+	h.again(m, after)
 }
 
 // abandon stops a lane that has left its producer.

@@ -43,18 +43,18 @@ type member struct {
 	leaving                       bool      // its slot goes to another replica: nothing but drained is to be done
 	forgotten                     bool      // this replica no longer has the lane
 	due                           time.Time
-	waits                         time.Time // since when the lane waits for the target, with batches that may have arrived
+	waits                         time.Time // since when the lane waits for the target, by the wall clock
 
-	tries       int            // failures since the lane last got on
-	failedAt    offsets.Source // where it was at the last of them
-	limit       int            // of a batch with several records, where the target takes less than its settings say; 0: they hold
-	outOfOrder  bool           // the target refused the last batch for its sequence
-	atLeastOnce bool           // the records to skip could not be counted
-	corrupt     int            // refusals of the batch at corruptAt for its checksum
-	corruptAt   offsets.Source
-	said        string         // the reason of the last stop in the log
-	cut         offsets.Source // no batch holds records from both sides of it; the one at it was refused
-	aside       *aside         // refused, to be set aside by the next start
+	tries      int            // failures since the lane last got on
+	failedAt   offsets.Source // where it was at the last of them
+	limit      int            // of a batch with several records, where the target takes less than its settings say; 0: they hold
+	outOfOrder bool           // the target refused the last batch for its sequence
+	uncounted  bool           // the records to skip could not be counted on the source
+	corrupt    int            // refusals of the batch at corruptAt for its checksum
+	corruptAt  offsets.Source
+	said       string         // the reason of the last stop in the log
+	cut        offsets.Source // no batch holds records from both sides of it; the one at it was refused
+	aside      *aside         // refused, to be set aside by the next start
 }
 
 // helm decides what happens to the lanes of a flow: where each is fetched and
@@ -222,6 +222,7 @@ func (h *helm) moved(m *member, place catalog.Place) {
 	// the new place when it has one.)
 	compacted := m.place.Exact && !place.Exact && m.fetcher != nil
 	m.place = place
+	m.lane.Agree(m.terms())
 	switch {
 	case compacted, back, place.Problem != nil && m.lane.State() != lane.Stopped:
 		h.drain(m, func() { h.again(m, 0) })
@@ -264,9 +265,18 @@ func (h *helm) again(m *member, after time.Duration) {
 	if st := m.lane.State(); st != lane.Stopped && st != lane.Starting { // those say why they wait
 		m.lane.Set(lane.Starting, "")
 	}
-	m.start, m.homeSource, m.homeTarget, m.drained, m.job = true, false, false, nil, nil
+	m.start, m.homeSource, m.homeTarget, m.drained = true, false, false, nil
+	m.abort()
 	m.due = time.Now().Add(after)
 	h.pending[m] = true
+}
+
+// abort makes the start under way void, if there is one.
+func (m *member) abort() {
+	if m.job != nil {
+		m.job.void.Store(true)
+		m.job = nil
+	}
 }
 
 // stop ends the lane's work, until it is tried again: the cause may have been
@@ -369,16 +379,17 @@ func (h *helm) tryRelease(m *member) {
 
 // home gives the lane to the brokers that lead its partitions now.
 func (h *helm) home(m *member) {
+	if m.homeTarget && m.lane.State() == lane.Waiting && !m.keeps(time.Now()) {
+		h.letGo(m, m.lane.Snapshot().Reason, 0)
+		return
+	}
 	if m.homeTarget && m.place.TargetLeader >= 0 && m.place.Problem == nil {
 		m.homeTarget = false
 		if m.lane.State() == lane.Waiting {
-			if time.Since(m.waits) > longWait {
-				h.resume(m, errLongWait)
-				return
-			}
 			m.lane.Rewind()
 		}
 		at := link{m.place.TargetLeader, pin(m.lane.ID, len(h.f.target.Links()))}
+		m.lane.Agree(m.terms())
 		m.producer = h.f.sender(at)
 		m.producer.Add(produce.Target{Lane: m.lane, TopicID: m.place.TargetID, Limit: m.limited(), Cut: m.cut})
 	}
@@ -395,6 +406,15 @@ func (h *helm) home(m *member) {
 	if m.homeSource || m.homeTarget {
 		h.f.askRefresh()
 		m.due = time.Now().Add(backoff(m.tries))
+	}
+}
+
+// terms are what the lane may count on at its target. Half of the time for which the
+// target remembers is left to clocks that differ and to batches on their way.
+func (m *member) terms() lane.Terms {
+	return lane.Terms{
+		Memory:   m.place.Expiry.Milliseconds() / 2,
+		Foretold: m.place.Foretold, Limit: m.place.Limit, Ahead: m.place.Ahead.Milliseconds(),
 	}
 }
 

@@ -37,10 +37,10 @@ func laneFlow(name string) *flow {
 func (f *flow) carry(topic string, partition int32, lag int64) *lane.Lane {
 	now := time.Now().UnixMilli()
 	l := lane.New(lane.ID{Topic: topic, Partition: partition}, "old."+topic)
-	l.Start(lane.Position{}, 0, 0, nil)
+	l.Start(lane.Plan{}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []lane.Item{{Bytes: make([]byte, 100), Next: 10, Records: 10, Time: now - 3_600_000}}, 10, 0, 0, now-500)
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	l.Send(w.Gen, w.Items[0], 1)
 	l.Ack(0, now)
 	l.Ends(offsets.Source(10+lag), now)

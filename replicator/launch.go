@@ -20,15 +20,14 @@ func (h *helm) begin(ctx context.Context, ms []*member) {
 		m.start, m.job = false, s.jobs[i]
 		delete(h.pending, m)
 	}
-	go func() {
-		s.run(ctx)
+	ready := func(js []*job) {
 		h.post(func() {
-			h.starting = false
-			for _, j := range s.jobs {
+			for _, j := range js {
 				h.begun(j)
 			}
 		})
-	}()
+	}
+	go s.run(ctx, ready, func() { h.post(func() { h.starting = false }) })
 }
 
 // warmth names a connection of either side.
@@ -87,19 +86,19 @@ func (h *helm) begun(j *job) {
 		m.said = ""
 	}
 	h.explain(m, j)
-	if m.outOfOrder && j.plan.Skip > 0 {
+	if m.outOfOrder && j.plan.Carried+j.plan.Skip > 0 {
 		h.contested(m, j.plan)
 	}
 	m.outOfOrder = false
-	m.began, m.atLeastOnce = true, false
-	m.lane.Count(j.plan.Lost, j.plan.Twice, 0)
+	m.began, m.uncounted = true, false
+	m.lane.Count(j.plan.Lost, j.plan.Twice+j.doubled, 0)
 	if j.aside != nil {
 		h.counted(m, j.aside)
 	}
 	m.aside = nil
 	m.lane.Begins(j.seen.LogStart)
 	m.lane.Ends(j.seen.LogEnd, j.asked)
-	m.lane.Start(j.plan.Position, j.plan.Skip, j.seen.End, j.offsets)
+	m.lane.Start(j.plan, j.seen.End, j.offsets)
 	m.homeSource, m.homeTarget = true, true
 	h.pending[m] = true
 }
@@ -118,11 +117,14 @@ func (h *helm) explain(m *member, j *job) {
 		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
 	}
 	if p.Twice > 0 {
-		log.Warn("records that arrived just before the last stop cannot be told from those that did not, for the source may have removed some; "+
+		log.Warn("records sent just before the last stop may be on the target already, and nothing is left there that tells; "+
 			"they are sent again", "twice_at_most", p.Twice)
 	}
-	if p.Skip > 0 {
-		log.Debug("the target has records from before that were not in stored progress", "records", p.Skip)
+	if j.doubled > 0 {
+		log.Warn("the target has records twice: its brokers had forgotten our producer and stored a late batch again", "records", j.doubled)
+	}
+	if n := p.Carried + p.Skip; n > 0 {
+		log.Debug("the target has records that were not known to be there", "records", n)
 	}
 }
 
@@ -134,5 +136,5 @@ func (h *helm) contested(m *member, p lane.Plan) {
 	}
 	h.said = time.Now()
 	h.f.log.Warn("refused by the target: another process has carried this lane meanwhile (a replica that took over while this one was away); "+
-		"what it wrote is not sent again", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source), "records", p.Skip)
+		"what it wrote is not sent again", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source), "records", p.Carried+p.Skip)
 }

@@ -166,6 +166,13 @@ type doubt struct {
 	source, target kafka.Log
 }
 
+// late is a stretch of a lane's target that nobody has looked at, and where that is.
+type late struct {
+	lane.Late
+	lane   *lane.Lane
+	target kafka.Log
+}
+
 // readBack looks now and then for lanes that have begun with a doubt about where
 // records are, and reads the stretch on both sides to settle it.
 func (f *flow) readBack(ctx context.Context) {
@@ -177,16 +184,52 @@ func (f *flow) readBack(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		found := make(chan []doubt, 1)
-		f.helm.post(func() { found <- f.helm.doubts() })
+		found, lates := make(chan []doubt, 1), make(chan []late, 1)
+		f.helm.post(func() {
+			lates <- f.helm.lates()
+			found <- f.helm.doubts()
+		})
 		select {
 		case ds := <-found:
+			for _, l := range <-lates {
+				f.count(ctx, l)
+			}
 			for _, d := range ds {
 				f.settle(ctx, d)
 			}
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (h *helm) lates() (ls []late) {
+	for id, m := range h.f.lanes {
+		if m.place.TargetLeader < 0 {
+			continue
+		}
+		if l, ok := m.lane.Late(); ok {
+			ls = append(ls, late{l, m.lane, h.f.targetLog(id, m.place)})
+		}
+	}
+	return ls
+}
+
+// count looks whether there are records of the lane where nobody has looked: they are
+// there twice. What cannot be read counts as all that may be.
+func (f *flow) count(ctx context.Context, l late) {
+	found, err := progress.Scan{Log: l.target, From: l.From, To: l.To, Producer: l.Producer, Epoch: l.Epoch}.Read(ctx)
+	log := f.log.With("topic", l.lane.Topic, "partition", l.lane.Partition, "target_offset", int64(l.From))
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		n := int64(l.To - l.From)
+		l.lane.Count(0, n, 0)
+		log.Warn("records that came to the target beside ours cannot be read; if they are of an earlier send of ours, they are there twice",
+			"twice_at_most", n, "err", kafka.Explain(f.target.Alias(), err))
+	case found.Records > 0:
+		l.lane.Count(0, found.Records, 0)
+		log.Warn("the target has records twice: its brokers had forgotten our producer and stored a late batch again", "records", found.Records)
 	}
 }
 

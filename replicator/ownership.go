@@ -225,7 +225,8 @@ func (h *helm) disown(slots []int32, done func()) {
 		return
 	}
 	for _, m := range ms {
-		m.start, m.job, m.leaving, m.hurry = false, nil, true, end
+		m.abort()
+		m.start, m.leaving, m.hurry = false, true, end
 		h.drain(m, func() {
 			if left--; left == 0 {
 				finish()
@@ -246,7 +247,8 @@ func (h *helm) drop(slots []int32) {
 // is sent, and the memory goes with the last answer.
 func (h *helm) forget(m *member) {
 	m.unfetch()
-	m.job, m.forgotten = nil, true
+	m.abort()
+	m.forgotten = true
 	delete(h.pending, m)
 	delete(h.ailing, m)
 	if h.f.lanes[m.lane.ID] == m {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -15,6 +17,7 @@ import (
 	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/progress"
+	"github.com/kferry/kferry/replicator/readback"
 )
 
 // starter finds where a number of lanes go on, with as few requests as for one,
@@ -32,6 +35,7 @@ type job struct {
 	place     catalog.Place
 	stored    progress.Record // its Position is where the lane is; zero Lane: nothing is known
 	from      lane.Position   // that, before any plan
+	sent      []lane.Sent     // after that, as far as this process knows
 	offsets   *offsets.Map    // up to the plan's position; nil: the lane has it
 	began     bool            // the lane knows its position better than stored
 	taken     *taken          // what it goes on from, if it takes over
@@ -40,12 +44,20 @@ type job struct {
 	anew      bool            // since its topic was made anew
 	truncated offsets.Source  // or it lost so many offsets that were carried
 	late      bool            // begin at the first offset, whatever the flow's start says
-	again     bool            // send again what cannot be counted
+	uncounted bool            // the records to skip could not be counted on the source
+	doubled   int64           // records of the lane that the target's log has twice
 	aside     *aside          // what the target refused at its position; nil: nothing, or the target has it
 	seen      lane.Seen
-	asked     int64 // when the source was asked for seen, ms since 1970
+	asked     int64          // when the source was asked for seen, ms since 1970
+	tail      offsets.Target // where the target's leader says that its log ends, if that is behind seen.End
 	plan      lane.Plan
-	err       error // *awayError: try again soon; others stop the lane
+	err       error       // *awayError: try again soon; others stop the lane
+	void      atomic.Bool // the lane was taken away meanwhile
+}
+
+// stand is where the lane stands.
+func (j *job) stand() lane.Stand {
+	return lane.Stand{Position: j.stored.Position, Sent: j.sent, Whole: j.began}
 }
 
 // awayError is a failure that time mends: a cluster or a leader is away.
@@ -67,7 +79,7 @@ func newStarter(f *flow, ms []*member) *starter {
 	s := &starter{f: f}
 	for _, m := range ms {
 		s.jobs = append(s.jobs, &job{
-			member: m, id: m.lane.ID, place: m.place, began: m.began, late: m.late, again: m.atLeastOnce, aside: m.aside,
+			member: m, id: m.lane.ID, place: m.place, began: m.began, late: m.late, uncounted: m.uncounted, aside: m.aside,
 		})
 	}
 	return s
@@ -81,21 +93,92 @@ func (s *starter) take() {
 	for _, j := range s.jobs {
 		j.stored = j.member.stored
 		if j.began {
-			j.stored.Position = j.member.lane.Snapshot().Position
+			stand := j.member.lane.Stand()
+			j.stored.Position, j.sent = stand.Position, stand.Sent
 		}
 		j.from = j.stored.Position
 	}
 }
 
-// run fills in plan and seen, or err, of every job.
-func (s *starter) run(ctx context.Context) {
+// run fills in plan and seen, or err, of every job, and hands out each as it is ready.
+// Lanes whose logs have to be read first do not hold up the others: begun is called
+// once those are out.
+func (s *starter) run(ctx context.Context, ready func([]*job), begun func()) {
 	s.take()
-	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.sequences, s.setAside, s.save} {
+	for _, step := range []func(context.Context) error{s.bounds, s.epochs, s.firstTime, s.claim, s.remembered, s.tails} {
 		if err := step(ctx); err != nil {
 			s.fail(&awayError{err})
-			return
+			break
 		}
 	}
+	var quick, slow []*job
+	for _, j := range s.jobs {
+		if j.err == nil && s.reads(j) {
+			slow = append(slow, j)
+		} else {
+			quick = append(quick, j)
+		}
+	}
+	for _, j := range quick {
+		if j.err == nil {
+			j.plan, j.err = s.resolve(ctx, j)
+		}
+	}
+	s.finish(ctx, quick, ready)
+	begun()
+	s.readAll(ctx, slow, ready)
+}
+
+// reads tells that j cannot be resolved without reading a log or writing letters.
+func (s *starter) reads(j *job) bool {
+	plan, err := lane.Resume(j.stand(), j.seen)
+	return errors.Is(err, lane.ErrForgotten) || err == nil && (plan.Carried+plan.Skip > 0 || plan.Search) || j.aside != nil
+}
+
+// Logs that are read at a time: each answer comes from another place of a disk.
+const readers = 16
+
+// readAll resolves jobs one by one, some at a time. Those that are done while others
+// are stored are stored together.
+func (s *starter) readAll(ctx context.Context, jobs []*job, ready func([]*job)) {
+	if len(jobs) == 0 {
+		return
+	}
+	todo, done := make(chan *job, len(jobs)), make(chan *job, len(jobs))
+	for _, j := range jobs {
+		todo <- j
+	}
+	close(todo)
+	for range min(readers, len(jobs)) {
+		go func() {
+			for j := range todo {
+				if j.plan, j.err = s.resolve(ctx, j); j.err == nil {
+					j.err = s.setAside(ctx, j)
+				}
+				done <- j
+			}
+		}()
+	}
+	for left := len(jobs); left > 0; {
+		some := []*job{<-done}
+		for len(done) > 0 {
+			some = append(some, <-done)
+		}
+		left -= len(some)
+		s.finish(ctx, some, ready)
+	}
+}
+
+// finish stores the plans of jobs and hands them out.
+func (s *starter) finish(ctx context.Context, jobs []*job, ready func([]*job)) {
+	if err := s.save(ctx, jobs); err != nil {
+		for _, j := range jobs {
+			if j.err == nil {
+				j.err = &awayError{err}
+			}
+		}
+	}
+	ready(jobs)
 }
 
 // fail gives err to every job that has none.
@@ -126,7 +209,7 @@ func (s *starter) bounds(ctx context.Context) error {
 		{cl: s.f.source, topic: source, list: s.f.source.Admin().ListStartOffsets, set: func(j *job, o int64) { j.seen.LogStart = offsets.Source(o) }},
 		{cl: s.f.source, topic: source, list: s.f.source.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.LogEnd = offsets.Source(o) }},
 		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListStartOffsets, set: func(j *job, o int64) { j.seen.Start = offsets.Target(o) }},
-		{cl: s.f.target, topic: target, list: s.f.target.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.End = offsets.Target(o) }},
+		s.targetEnds(),
 	}
 	asked := time.Now().UnixMilli()
 	if err := s.list(ctx, asks...); err != nil {
@@ -137,6 +220,13 @@ func (s *starter) bounds(ctx context.Context) error {
 		j.err = j.same(s.f.cfg.OnSourceLoss)
 	}
 	return nil
+}
+
+func (s *starter) targetEnds() *ask {
+	return &ask{
+		cl: s.f.target, topic: func(j *job) string { return j.place.TargetTopic },
+		list: s.f.target.Admin().ListEndOffsets, set: func(j *job, o int64) { j.seen.End = offsets.Target(o) },
+	}
 }
 
 // same checks that both topics are those that the stored progress is about.
@@ -251,8 +341,8 @@ func offsetError(alias, topic string, partition int32, err error) error {
 	return &awayError{wrapped}
 }
 
-// sequences asks the target what it has of ours and derives the plans.
-func (s *starter) sequences(ctx context.Context) error {
+// remembered asks the target what it remembers of our producers.
+func (s *starter) remembered(ctx context.Context) error {
 	set := kadm.TopicsSet{}
 	for _, j := range s.alive() {
 		set.Add(j.place.TargetTopic, j.id.Partition)
@@ -269,51 +359,103 @@ func (s *starter) sequences(ctx context.Context) error {
 				j.err = j.know(ours.ProducerEpoch, ours.LastSequence)
 			}
 		}
-		if j.err == nil {
-			j.plan, j.err = s.resolve(ctx, j)
-		}
 	}
 	return nil
 }
 
 // know takes what the target remembers of our producer.
 func (j *job) know(epoch int16, last int32) error {
-	ours := j.stored.Position.Epoch
-	if epoch > ours {
-		return &progress.NewerError{Ours: ours, Seen: epoch}
+	ours := j.stored.Position
+	switch {
+	case epoch > ours.Epoch:
+		return &progress.NewerError{Ours: ours.Epoch, Seen: epoch}
+	case epoch == ours.Epoch:
+		j.seen.Known, j.seen.Last = true, last
+	case ours.Sequence == 0:
+		j.seen.Known, j.seen.Last = true, -1 // nothing was written yet under our epoch
+	default:
+		return fmt.Errorf("%w; %s", &lane.LostTargetError{Stored: ours, Seen: j.seen}, forgetRemedy)
 	}
-	j.seen.Known, j.seen.Last = true, last
-	if epoch < ours {
-		j.seen.Last = -1 // nothing was written under our epoch
+	return nil
+}
+
+// tails waits until consumers are shown all that the target's leaders have of the lanes
+// that they do not remember. A batch that was stored a moment ago, and that its
+// followers lack, is neither remembered nor shown, and would be sent again.
+func (s *starter) tails(ctx context.Context) error {
+	var open []*job
+	req := kadm.OffsetForLeaderEpochRequest{}
+	for _, j := range s.alive() {
+		if !j.seen.Known && !j.fresh && j.place.TargetEpoch != 0 {
+			req.Add(j.place.TargetTopic, j.id.Partition, j.place.TargetEpoch.Epoch())
+			open = append(open, j)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	// The end of the leader's present epoch is the end of its log. A target that does
+	// not tell leaves what it shows.
+	ends, err := s.f.target.Admin().OffsetForLeaderEpoch(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	sub := &starter{f: s.f}
+	for _, j := range open {
+		if o, ok := ends[j.place.TargetTopic][j.id.Partition]; ok && o.Err == nil && offsets.Target(o.EndOffset) > j.seen.End {
+			j.tail = offsets.Target(o.EndOffset)
+			sub.jobs = append(sub.jobs, j)
+		}
+	}
+	if err := sub.list(ctx, s.targetEnds()); err != nil {
+		return err
+	}
+	for _, j := range sub.alive() {
+		if j.seen.End < j.tail {
+			j.err = &awayError{errUnconfirmed}
+		}
 	}
 	return nil
 }
 
 // resolve derives one plan.
 func (s *starter) resolve(ctx context.Context, j *job) (lane.Plan, error) {
-	plan, err := lane.Resume(j.stored.Position, j.seen)
-	if errors.Is(err, lane.ErrForgotten) || err == nil && plan.Skip+plan.Twice > 0 {
-		if err := s.confirm(ctx, j); errors.As(err, new(*progress.NewerError)) {
+	plan, err := lane.Resume(j.stand(), j.seen)
+	if !j.seen.Read && (errors.Is(err, lane.ErrForgotten) || err == nil && plan.Carried+plan.Skip > 0) {
+		if err := s.confirm(ctx, j); err != nil {
 			return plan, err
-		} else if err != nil {
-			return plan, &awayError{err}
 		}
-		plan, err = lane.Resume(j.stored.Position, j.seen)
-	}
-	if err != nil {
-		return s.unresumed(ctx, j, plan, err)
+		plan, err = lane.Resume(j.stand(), j.seen)
 	}
 	switch {
+	case err != nil:
+		return s.unresumed(ctx, j, plan, err)
 	case j.restart:
 		plan = plan.Restart(j.seen)
-		err = s.newEpoch(ctx, &plan.Position)
-	case plan.Lost > 0 && s.f.cfg.OnSourceLoss == lossStop:
-		err = fmt.Errorf("the source removed %d offsets from %d on before they were carried (retention); set on_source_loss: continue to go on at %d",
-			plan.Lost, j.stored.Position.Source, plan.Source)
-	case j.again:
-		plan = plan.AtLeastOnce()
+		return plan, s.newEpoch(ctx, &plan.Position)
+	case plan.Search || j.uncounted && plan.Skip > 0:
+		if plan, err = s.search(ctx, j, plan); err != nil {
+			return plan, &awayError{err}
+		}
 	}
-	return plan, err
+	if plan.Lost > 0 && s.f.cfg.OnSourceLoss == lossStop {
+		return plan, fmt.Errorf("the source removed %d offsets from %d on before they were carried (retention); set on_source_loss: continue to go on at %d",
+			plan.Lost, j.stored.Position.Source, plan.Source)
+	}
+	return plan, nil
+}
+
+// search finds by comparison where the records end on the source that the target has.
+func (s *starter) search(ctx context.Context, j *job, p lane.Plan) (lane.Plan, error) {
+	found, err := readback.Find(ctx, s.f.sourceLog(j.id, j.place), s.f.targetLog(j.id, j.place), readback.Tail{
+		From: p.Source, LogStart: j.seen.LogStart, End: j.seen.LogEnd,
+		Start: max(j.stored.Position.Target, j.seen.Start), TargetTo: j.seen.End,
+		Producer: p.Producer, Epoch: p.Epoch, Last: j.seen.Last, N: p.Skip,
+	})
+	if err != nil {
+		return p, fmt.Errorf("finding the last records of topic %q partition %d on the source: %w", j.id.Topic, j.id.Partition, err)
+	}
+	return p.Placed(j.seen, found.At, found.Found, found.Twice), nil
 }
 
 // unresumed decides about a lane that cannot simply go on.
@@ -335,7 +477,7 @@ func (s *starter) unresumed(ctx context.Context, j *job, plan lane.Plan, err err
 // restartAt has the lane go on at another offset: those that were carried mean
 // nothing any more.
 func (j *job) restartAt(at offsets.Source) {
-	j.restart = true
+	j.restart, j.sent = true, nil
 	j.stored.Position.Source, j.stored.Position.Leader, j.seen.Same = at, 0, 0
 }
 
@@ -351,21 +493,28 @@ const (
 // records that the leader counts are safe, and what a broker that forgot the
 // producer has of ours.
 func (s *starter) confirm(ctx context.Context, j *job) error {
-	pos := j.stored.Position
-	last, found, err := progress.Scan{
-		Log:  s.f.targetLog(j.id, j.place),
-		From: max(pos.Target, j.seen.Start), To: j.seen.End, Producer: pos.Producer, Epoch: pos.Epoch,
-	}.Last(ctx)
+	pos, seen := j.stored.Position, &j.seen
+	found, err := progress.Scan{
+		Log: s.f.targetLog(j.id, j.place), From: max(pos.Target, seen.Start), To: seen.End,
+		Producer: pos.Producer, Epoch: pos.Epoch, Sequence: pos.Sequence, Whole: j.place.Foretold && seen.Start <= pos.Target,
+	}.Read(ctx)
 	switch {
+	case errors.As(err, new(*progress.NewerError)):
+		return err
+	case errors.As(err, new(*progress.TornError)):
+		return fmt.Errorf("%w; what is missing cannot be put in its place any more: %s", err, forgetRemedy)
 	case err != nil:
-		return fmt.Errorf("reading back the end of target topic %q partition %d: %w", j.place.TargetTopic, j.id.Partition, kafka.Explain(s.f.target.Alias(), err))
-	case !j.seen.Known && found:
-		j.seen.Known, j.seen.Last = true, last
-	case !j.seen.Known:
-		j.seen.End = pos.Target // what was written since is not ours
-	case j.seen.Start <= pos.Target && (!found || last != j.seen.Last):
-		return errUnconfirmed
+		return &awayError{fmt.Errorf("reading back the end of target topic %q partition %d: %w", j.place.TargetTopic, j.id.Partition, kafka.Explain(s.f.target.Alias(), err))}
 	}
+	j.doubled = found.Twice
+	switch {
+	case !seen.Known:
+		seen.Known, seen.Last = found.Any, found.Last
+	case !found.Any && seen.Start > pos.Target: // removed since, so consumers had been shown it
+	case !found.Any || found.Last != seen.Last:
+		return &awayError{errUnconfirmed}
+	}
+	seen.Read = true
 	return nil
 }
 
@@ -373,13 +522,13 @@ func (s *starter) confirm(ctx context.Context, j *job) error {
 // a log that is no longer the one that was carried, since an older map would say
 // wrong things of the new log; and one that stands for what somebody else has
 // mirrored, which no other source tells.
-func (s *starter) save(ctx context.Context) error {
+func (s *starter) save(ctx context.Context, jobs []*job) error {
 	s.f.saving <- struct{}{}
 	defer func() { <-s.f.saving }()
 	var out []progress.Record
 	var maps []progress.Offsets
 	var begun []lane.ID
-	jobs := s.alive()
+	jobs = slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return j.err != nil || j.void.Load() })
 	for _, j := range jobs {
 		if j.fresh {
 			begun = append(begun, j.id)

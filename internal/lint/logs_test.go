@@ -16,7 +16,7 @@ var logKeys = []string{
 	// Why.
 	"err", "reason", "cause", "since", "after", "retry_in", "at_most", "at",
 	// How much.
-	"records", "bytes", "errors", "pieces", "slots", "of", "partitions", "new", "all", "lost_offsets", "twice_at_most", "offsets_lost_there",
+	"records", "bytes", "errors", "pieces", "slots", "of", "partitions", "new", "all", "target_offset", "lost_offsets", "twice_at_most", "offsets_lost_there",
 	// Other topics and groups than those that are carried.
 	"topics", "source", "group", "mm2_topic", "dead_letter_topic",
 	// The process, its configuration and what people have it do.

@@ -15,7 +15,7 @@ import (
 // fetched under it.
 func (w *world) known(n int32, epoch lane.Leader) *lane.Lane {
 	l := lane.New(lane.ID{Topic: "a", Partition: n}, "a")
-	l.Start(lane.Position{Source: 1, Leader: lane.LeaderOf(0)}, 0, 0, nil)
+	l.Start(lane.Plan{Position: lane.Position{Source: 1, Leader: lane.LeaderOf(0)}}, 0, nil)
 	w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo("a").TopicID, Epoch: epoch, Exact: true})
 	return l
 }

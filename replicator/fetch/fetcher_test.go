@@ -457,7 +457,7 @@ func TestFetcherVoidReply(t *testing.T) {
 		w.write("a", 0, "2")
 		w.write("a", 0, "3")
 		w.answer(func(_ *kmsg.FetchRequest, resp *kmsg.FetchResponse) error {
-			l.Start(lane.Position{Source: 2}, 0, 0, nil)
+			l.Start(lane.Plan{Position: lane.Position{Source: 2}}, 0, nil)
 			w.part(resp, "a", 0, 0, data(0, 2).bytes())
 			return nil
 		})
@@ -483,7 +483,7 @@ func TestFetcherBelowLogStart(t *testing.T) {
 		w.add(ok)
 		w.settle()
 		w.wantFailed(l, "resume: OFFSET_OUT_OF_RANGE")
-		l.Start(lane.Position{Source: 3}, 0, 0, nil)
+		l.Start(lane.Plan{Position: lane.Position{Source: 3}}, 0, nil)
 		w.add(l)
 		w.settle()
 		want(t, take(t, l), "3", "4")

@@ -100,7 +100,7 @@ func TestSession(t *testing.T) {
 func TestNewTopicOfTheSameName(t *testing.T) {
 	f := New(Options{Budget: budget.New(1 << 20)})
 	l := lane.New(lane.ID{Topic: "a"}, "a")
-	l.Start(lane.Position{}, 0, 0, nil)
+	l.Start(lane.Plan{}, 0, nil)
 	f.Add(Source{Lane: l, TopicID: [16]byte{1}})
 	f.next()
 	f.session.answered(7)
@@ -152,7 +152,7 @@ func newLanes(seed uint64) *lanes {
 	for n := range int32(4) {
 		l := lane.New(lane.ID{Topic: fmt.Sprint("t", n%2), Partition: n}, "t")
 		l.Share(1)
-		l.Start(lane.Position{Leader: lane.LeaderOf(0)}, 0, 0, nil)
+		l.Start(lane.Plan{Position: lane.Position{Leader: lane.LeaderOf(0)}}, 0, nil)
 		w.all = append(w.all, l)
 	}
 	return w
@@ -174,9 +174,9 @@ func (w *lanes) change() {
 			w.f.mark(l)
 		}
 	case 4: // it is written and acknowledged
-		if win, ok := l.Next(); ok {
+		if win, ok := l.Next(0); ok {
 			l.Send(win.Gen, win.Items[0], 1)
-			l.Ack(0, 0)
+			l.Ack(offsets.UnknownTarget, 0)
 		}
 	case 5:
 		l.Shed()
@@ -272,7 +272,7 @@ func TestVerdictsOfBrokenRecords(t *testing.T) {
 		var cause error
 		f := New(Options{Budget: budget.New(1 << 30), Failed: func(_ *lane.Lane, v kafka.Verdict, err error) { got, cause = v, err }})
 		l := lane.New(lane.ID{Topic: "t"}, "t")
-		l.Start(lane.Position{}, c.skip, 0, nil)
+		l.Start(lane.Plan{Skip: c.skip}, 0, nil)
 		f.Add(Source{Lane: l, Limit: 60})
 		f.next()
 		p := kmsg.FetchResponseTopicPartition{HighWatermark: 1 << 40, RecordBatches: c.raw}

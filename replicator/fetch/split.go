@@ -178,6 +178,6 @@ func (s *splitter) add(path lane.Path, o recode.Out) {
 	}
 	s.items = append(s.items, lane.Item{
 		Bytes: o.Batch, First: offsets.Source(o.First), Next: offsets.Source(o.Next), Runs: o.Runs,
-		Records: o.Count, Time: o.Batch.FirstTimestamp(), Path: path, Hold: hold,
+		Records: o.Count, Time: o.Batch.FirstTimestamp(), Newest: o.Batch.MaxTimestamp(), Path: path, Hold: hold,
 	})
 }

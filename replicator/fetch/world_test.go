@@ -111,7 +111,7 @@ func (w *world) settle() {
 // lane makes one that reads partition n of topic from offset from.
 func (w *world) lane(topic string, n int32, from offsets.Source) *lane.Lane {
 	l := lane.New(lane.ID{Topic: topic, Partition: n}, topic)
-	l.Start(lane.Position{Source: from}, 0, 0, nil)
+	l.Start(lane.Plan{Position: lane.Position{Source: from}}, 0, nil)
 	return l
 }
 
@@ -142,7 +142,7 @@ func (w *world) write(topic string, n int32, values ...string) {
 func take(t testing.TB, l *lane.Lane) (values []string) {
 	t.Helper()
 	for held := l.Snapshot().Held; held > 0; {
-		w, ok := l.Next()
+		w, ok := l.Next(0)
 		if !ok {
 			t.Fatalf("%d bytes are held and cannot be sent", held)
 		}
@@ -152,7 +152,7 @@ func take(t testing.TB, l *lane.Lane) (values []string) {
 		if _, ok := l.Send(w.Gen, it, 1); !ok {
 			t.Fatal("not sent")
 		}
-		l.Ack(0, 0)
+		l.Ack(offsets.UnknownTarget, 0)
 	}
 	return values
 }

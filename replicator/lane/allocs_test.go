@@ -9,7 +9,7 @@ import (
 // through returns what takes so many batches through a lane: fetched together, sent and acknowledged one by one.
 func through(batches int) func() {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	items, one := make([]Item, batches), []byte("0")
 	target := offsets.Target(0)
 	return func() {

@@ -7,13 +7,15 @@ import (
 )
 
 // deliver hands the oldest batch on the wire to the broker; the leader may be
-// elsewhere, and then says so or not at all.
+// elsewhere, and then says so or not at all, or it may refuse the batch. Where the lane
+// counts on nothing being refused, a leader that is elsewhere stays there.
 func (m *model) deliver(away bool) {
 	for _, p := range m.wire {
 		if p.state != under {
 			continue
 		}
-		if away {
+		if away || m.away {
+			m.away = m.terms.Foretold
 			p.state = refused
 		} else {
 			m.store(p)
@@ -51,7 +53,7 @@ func (m *model) store(p *packet) {
 		m.log = append(m.log, record{true, from, seq})
 		seq = after(seq)
 	}
-	m.known, m.last = true, end
+	m.known, m.last, m.newest, m.forgot = true, end, p.newest, false
 	m.five = append(m.five, *p)
 	m.five = m.five[max(0, len(m.five)-5):]
 }
@@ -70,21 +72,33 @@ func (m *model) foreign() {
 	}
 }
 
-// forget is a broker that drops the producer after a day of silence. Either the
-// lane had nothing to send that day, and is told to probe, or its process was
-// down. (A lane that waits a day with a batch of which nobody knows whether it is
-// stored is not in the model: it would have to find its place anew.)
+// memory is for how long a broker remembers a producer, ms.
+const memory = 100
+
+// forget is a broker that looks for producers whose last batch is old: at any moment,
+// whatever the lane is doing.
 func (m *model) forget() {
+	if m.known && m.newest < m.now-memory {
+		m.known, m.five, m.forgot = false, nil, true
+		m.done.forgotten++
+	}
+}
+
+// age lets time pass: all that was written until now becomes old. Nobody keeps a batch on
+// the wire for so long. A process that did not hear of a late batch meanwhile is one that
+// was away, too.
+func (m *model) age() {
 	for len(m.dead) > 0 {
 		m.late()
 	}
-	down := len(m.wire) > 0 || len(m.l.flight) > 0 || m.known && m.l.pos.Sequence != after(m.last)
-	m.known, m.five = false, nil
-	if down {
-		m.wire = nil
+	for _, p := range m.wire {
+		if p.state == under {
+			p.state, m.broken = lost, true
+		}
+	}
+	m.now += 2 * memory
+	if m.surprised {
 		m.crash()
-	} else {
-		m.l.Probe()
 	}
 }
 

@@ -68,3 +68,30 @@ func (l *Lane) Settle(d Doubt, found []offsets.Piece) error {
 	}
 	return l.offsets.Fill(d.Piece, found...)
 }
+
+// Late is the stretch of the target's log between what was looked at before the lane
+// started and its first batch. Somebody else wrote there: others, or an earlier send of
+// ours that came late. A target that had forgotten the producer stored that a second time.
+type Late struct {
+	From, To offsets.Target
+	Producer int64
+	Epoch    int16
+}
+
+// lateLocked looks, at the first batch after a start, whether there is such a stretch.
+func (l *Lane) lateLocked(base offsets.Target) {
+	if l.newest == noTime && l.blind && base != offsets.UnknownTarget && base > l.reach {
+		l.late = &Late{l.reach, base, l.pos.Producer, l.pos.Epoch}
+	}
+}
+
+// Late returns the stretch once, if there is one.
+func (l *Lane) Late() (late Late, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.late != nil {
+		late, ok = *l.late, true
+		l.late = nil
+	}
+	return late, ok
+}

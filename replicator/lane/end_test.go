@@ -10,7 +10,7 @@ import (
 // confirms it.
 func TestEnd(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{Source: 10}, 0, 0, nil)
+	l.Start(Plan{Position: Position{Source: 10}}, 0, nil)
 	check := func(what string, end offsets.Source, confirmed, lag int64) {
 		t.Helper()
 		if s := l.Snapshot(); s.End != end || s.Confirmed != confirmed || s.Lag != lag {
@@ -63,7 +63,7 @@ func TestLeft(t *testing.T) {
 	if s := l.Snapshot(); s.Lag != 11 || s.Source != 4 {
 		t.Errorf("left at 4: %+v", s)
 	}
-	l.Start(Position{Source: 6}, 0, 0, nil)
+	l.Start(Plan{Position: Position{Source: 6}}, 0, nil)
 	l.Left(Position{Source: 4})
 	if s := l.Snapshot(); s.Lag != 9 {
 		t.Errorf("started: lag is %d", s.Lag)
@@ -74,7 +74,7 @@ func TestLeft(t *testing.T) {
 // somebody has looked up; for the position that it was of, and no other.
 func TestOldest(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	oldest := func(what string, want int64) {
 		t.Helper()
 		if s := l.Snapshot(); s.Oldest != want {
@@ -86,7 +86,7 @@ func TestOldest(t *testing.T) {
 		l.Put(gen, []Item{{Bytes: []byte{1}, First: first, Next: first + 1, Records: 1, Time: time}}, first+1, 0, 0, 0)
 	}
 	send := func() {
-		w, _ := l.Next()
+		w, _ := l.Next(0)
 		l.Send(w.Gen, w.Items[0], 1)
 	}
 	oldest("new", 0)
@@ -99,13 +99,13 @@ func TestOldest(t *testing.T) {
 	put(0, 600)
 	put(1, 700)
 	send()
-	l.Ack(0, 0)
+	l.Ack(offsets.UnknownTarget, 0)
 	oldest("the next", 700)
 	l.Drop()
 	oldest("dropped", 700)
 	put(1, 700)
 	send()
-	l.Ack(0, 0)
+	l.Ack(offsets.UnknownTarget, 0)
 	oldest("all is there", 0)
 	l.Dated(1, 700)
 	oldest("looked up too late", 0)

@@ -55,6 +55,7 @@ type Item struct {
 	Runs        []offsets.Run  // the records' source offsets; nil: they follow each other from First on
 	Leader      Leader         // of the offset before Next
 	Time        int64          // of its first record, milliseconds since 1970
+	Newest      int64          // the latest time of a record, milliseconds since 1970
 	Path        Path
 	// Hold is memory that Bytes keeps in use; released by the lane. It may then be used
 	// again, unless the batch was dropped or sent twice (the client may still hold the
@@ -116,6 +117,10 @@ type Lane struct {
 	back    int    // replies that came since the window was shut. Invariant: back <= out
 	shut    bool   // a batch failed or someone asked to stop: send nothing more
 	probe   bool   // no ack since the leader or the lane changed. Invariant: probe => out <= 1
+	terms   Terms
+	newest  int64 // Item.Newest of the last batch acknowledged since the lane started; noTime: none was
+	// What was in flight when the lane last let go of all that it held, until it starts again.
+	unanswered []Sent
 
 	gen   uint64 // counts Start, Rewind and Shed: what was shown under an older one is void
 	bytes int64  // of waiting and flight
@@ -133,6 +138,8 @@ type Lane struct {
 	reach   offsets.Target // all that the target had of the lane when it started is below
 	doubt   *Doubt         // nil: there is none, or it is settled
 	told    bool           // of doubt: Doubt has returned it
+	blind   bool           // Plan.Blind of the last start
+	late    *Late          // nil: there is none, or it was handed out
 
 	ready, room func(*Lane) // told that there is something to send, or room to fetch
 
@@ -143,7 +150,7 @@ type Lane struct {
 
 // New makes a lane that does nothing yet: see Start.
 func New(id ID, targetTopic string) *Lane {
-	l := &Lane{ID: id, TargetTopic: targetTopic, share: math.MaxInt64, end: -1, probe: true}
+	l := &Lane{ID: id, TargetTopic: targetTopic, share: math.MaxInt64, end: -1, probe: true, terms: Terms{Memory: math.MaxInt64}, newest: noTime}
 	l.moves.Store(1)
 	return l
 }
@@ -152,20 +159,20 @@ func New(id ID, targetTopic string) *Lane {
 // of the map may have changed. It costs next to nothing, unlike those.
 func (l *Lane) Moves() uint64 { return l.moves.Load() }
 
-// Start puts the lane at p and lets it run. skip data records from p.Source on
-// are on the target already (see Resume): they are read, counted and dropped,
+// Start puts the lane where p says and lets it run. p.Skip data records from there
+// on are on the target already (see Resume): they are read, counted and dropped,
 // and the first batch sent carries the sequence after them. All that the target
-// has of the lane is below reach. m is the map of what is below p on both sides;
-// nil keeps the lane's own, or begins one at p.
-func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Map) {
+// has of the lane is below reach. m is the map of what is below the position that
+// the plan was made for, on both sides; nil keeps the lane's own, or begins one.
+func (l *Lane) Start(p Plan, reach offsets.Target, m *offsets.Map) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.out != l.back {
 		panic("lane: started with batches on the wire")
 	}
 	l.dropLocked()
-	l.pos, l.sent, l.fetched, l.placed = p, p.Source, p.Source, true
-	l.skip, l.seq, l.leader = skip, Advance(p.Sequence, skip), p.Leader
+	l.pos, l.sent, l.fetched, l.placed = p.Position, p.Source, p.Source, true
+	l.skip, l.seq, l.leader = p.Skip, Advance(p.Sequence, p.Skip), p.Leader
 	l.reach = reach
 	switch {
 	case m != nil:
@@ -173,17 +180,25 @@ func (l *Lane) Start(p Position, skip int64, reach offsets.Target, m *offsets.Ma
 	case l.offsets == nil:
 		l.offsets = offsets.NewMap(p.Source, p.Target)
 	}
+	if p.Carried > 0 {
+		l.offsets.Hole(p.Source, p.Carried)
+		l.stats.Skipped += p.Carried
+	}
 	l.offsets.Advance(p.Source) // retention may have removed what is between
-	if skip == 0 {
+	if p.Skip == 0 {
 		l.reachLocked()
 	}
 	l.out, l.back, l.shut, l.probe = 0, 0, false, true
+	l.unanswered, l.newest, l.blind, l.late = nil, noTime, p.Blind, nil
 	l.setLocked(Running, "")
 	l.moves.Add(1)
 }
 
 func (l *Lane) dropLocked() {
 	l.dateLocked()
+	if len(l.flight) > 0 {
+		l.unanswered = l.flightLocked()
+	}
 	for _, items := range [][]Item{l.waiting, l.flight} {
 		for _, it := range items {
 			it.drop()
@@ -362,21 +377,24 @@ func (l *Lane) reachLocked() {
 type Window struct {
 	Gen   uint64
 	Again bool   // Items[0] was sent before: send it again as it is
+	Stale bool   // but it is too late for that: see Rewindable. Let go of the lane
 	Items []Item // else: what waits, oldest first; send a prefix as one batch
 }
 
-// Next returns what may be sent, or false if nothing waits or the window is
-// full. While probing only one batch may be out: a broker accepts any first
-// sequence of a producer it does not know, so a second batch that overtook a
-// refused first one would be stored in its place.
-func (l *Lane) Next() (Window, bool) {
+// Next returns what may be sent now, in ms since 1970, or false if nothing waits or
+// the window is full. While probing only one batch may be out: a broker accepts any
+// first sequence of a producer it does not know, so a second batch that overtook a
+// refused first one would be stored in its place. For the same reason a batch waits
+// for those before it where the broker may have forgotten the producer: see Terms.
+func (l *Lane) Next(now int64) (Window, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.shut || l.state != Running || l.probe && l.out > 0 {
+	if l.shut || l.state != Running || l.out > 0 && (l.probe || !l.safeLocked(now)) {
 		return Window{}, false
 	}
 	if l.out < len(l.flight) {
-		return Window{Gen: l.gen, Again: true, Items: slices.Clone(l.flight[l.out : l.out+1])}, true
+		stale := !l.terms.remembers(l.flight[l.out].Newest, now)
+		return Window{Gen: l.gen, Again: true, Stale: stale, Items: slices.Clone(l.flight[l.out : l.out+1])}, true
 	}
 	if len(l.flight) == Depth || len(l.waiting) == 0 {
 		return Window{}, false
@@ -435,15 +453,27 @@ func (l *Lane) Again(gen uint64) bool {
 // the broker does not say), unless an older one failed: then it will be sent
 // again with the others and found a duplicate. now is the time. It reports whether
 // the lane is settled: see Fail.
-func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
+//
+// A base below the position's target means that the target has lost what it
+// acknowledged. The position stays, or no later start could notice: the batch
+// counts as failed, and the error is a *LostTargetError.
+func (l *Lane) Ack(base offsets.Target, now int64) (settled bool, err error) {
 	l.mu.Lock()
 	if l.shut && l.back > 0 {
 		l.back++
 		settled = l.back == l.out
 		l.mu.Unlock()
-		return settled
+		return settled, nil
 	}
 	it := l.flight[0]
+	if base != offsets.UnknownTarget && base < l.pos.Target {
+		err = &LostTargetError{Stored: l.pos, Seen: Seen{End: base + offsets.Target(it.Records)}}
+		l.shut = true
+		l.back++
+		settled = l.back == l.out
+		l.mu.Unlock()
+		return settled, err
+	}
 	l.flight = slices.Delete(l.flight, 0, 1) // in its place: it is appended to for ever
 	l.out--
 	l.probe = false
@@ -454,6 +484,8 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 	if base != offsets.UnknownTarget {
 		l.pos.Target = base + offsets.Target(it.Records)
 	}
+	l.lateLocked(base)
+	l.newest = it.Newest
 	l.ackedLocked(it, now)
 	settled = l.shut && l.out == 0
 	room := l.room
@@ -467,7 +499,7 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool) {
 	if room != nil {
 		room(l)
 	}
-	return settled
+	return settled, nil
 }
 
 // learn takes note of where the records of it are.
@@ -529,16 +561,6 @@ func (l *Lane) Rewind() {
 	}
 	if wake && ready != nil {
 		ready(l)
-	}
-}
-
-// Probe makes the lane send one batch alone first: the broker may have
-// forgotten the producer while the lane was idle.
-func (l *Lane) Probe() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.out == 0 {
-		l.probe = true
 	}
 }
 

@@ -19,14 +19,14 @@ func usedAgain(buffer []byte) bool {
 func TestMemoryIsUsedAgain(t *testing.T) {
 	const size = 5 << 20 // no other test has such
 	send := func(l *Lane) {
-		w, _ := l.Next()
+		w, _ := l.Next(0)
 		if w.Again {
 			l.Again(w.Gen)
 		} else {
 			l.Send(w.Gen, w.Items[0], 1)
 		}
 	}
-	ack := func(l *Lane) { l.Ack(0, 0) }
+	ack := func(l *Lane) { l.Ack(offsets.UnknownTarget, 0) }
 	at := func(p int64) Position { return Position{Source: offsets.Source(p), Producer: 1} }
 	for name, c := range map[string]struct {
 		again bool
@@ -44,10 +44,10 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 			send(l)
 			ack(l)
 		}},
-		"shown, then started anew": {false, func(l *Lane) { l.Next(); l.Shut(); l.Start(at(0), 0, 0, nil) }},
-		"shown, then shed":         {false, func(l *Lane) { l.Next(); l.Shed() }},
+		"shown, then started anew": {false, func(l *Lane) { l.Next(0); l.Shut(); l.Start(Plan{Position: at(0)}, 0, nil) }},
+		"shown, then shed":         {false, func(l *Lane) { l.Next(0); l.Shed() }},
 		"shown, then rewound, sent by another": {false, func(l *Lane) {
-			l.Next()
+			l.Next(0)
 			l.Shut()
 			l.Rewind()
 			send(l)
@@ -62,7 +62,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 		b.Adjust(size)
 		hold := b.Hold(size).Lend(buffer)
 		l := New(ID{"t", 0}, "t")
-		l.Start(at(0), 0, 0, nil)
+		l.Start(Plan{Position: at(0)}, 0, nil)
 		items := []Item{
 			{Bytes: buffer[:100], First: 0, Next: 1, Records: 1, Hold: hold.Keep()},
 			{Bytes: buffer[100:200], First: 1, Next: 2, Records: 1, Hold: hold.Keep()},
@@ -82,10 +82,10 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 // What was shown before a rewind cannot be sent after it: another may have sent it.
 func TestRewindVoidsWhatWasShown(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{Producer: 1}, 0, 0, nil)
+	l.Start(Plan{Position: Position{Producer: 1}}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{{Bytes: []byte("batch"), Next: 1, Records: 1}}, 1, 0, 0, 0)
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	l.Shut()
 	l.Rewind()
 	if _, ok := l.Send(w.Gen, w.Items[0], 1); ok {

@@ -35,7 +35,7 @@ func TestModel(t *testing.T) {
 		"resends": total.again, "merges": total.merged, "failures": total.failed, "crashes": total.crashed,
 		"skips on resume": total.skipped, "scans for a forgotten id": total.scanned, "voided replies": total.void,
 		"duplicates at the broker": total.duplicates, "late batches of a dead process": total.late,
-		"resumes after a refused sequence": total.resumed, "sheds": total.shed, "positions that jump a gap": total.jumped,
+		"resumes after a refused sequence": total.resumed, "sheds": total.shed, "producers forgotten": total.forgotten, "batches resolved from what was sent": total.carried, "positions that jump a gap": total.jumped,
 		"exact translations": total.exact, "translations that are floors": total.floors, "doubts settled": total.settled,
 	} {
 		if n == 0 {
@@ -44,7 +44,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-type done struct{ again, merged, failed, crashed, skipped, scanned, void, duplicates, late, resumed, shed, jumped, exact, floors, settled int }
+type done struct{ again, merged, failed, crashed, skipped, scanned, void, duplicates, late, resumed, shed, jumped, exact, floors, settled, forgotten, carried int }
 
 func (d *done) add(o done) {
 	d.again += o.again
@@ -62,6 +62,8 @@ func (d *done) add(o done) {
 	d.exact += o.exact
 	d.floors += o.floors
 	d.settled += o.settled
+	d.forgotten += o.forgotten
+	d.carried += o.carried
 }
 
 const modelProducer = 7
@@ -78,12 +80,14 @@ type record struct {
 type batchOf struct {
 	first, next offsets.Source
 	count       int32
+	old         bool // written long ago
 }
 
 // packet is a batch on the wire or its reply.
 type packet struct {
 	seq     int32
 	records []offsets.Source
+	newest  int64
 	state   packetState
 	base    offsets.Target
 }
@@ -108,21 +112,28 @@ type model struct {
 	source []batchOf
 	start  int32 // sequence of the first record
 
-	log   []record
-	known bool          // the broker remembers the producer
-	last  int32         // its last sequence
-	five  []packet      // its last five batches
-	wire  []*packet     // of the connection, oldest first; replied to in order
-	dead  []*packet     // of processes that crashed; they may still arrive
-	first *packet       // the first that failed since the lane was whole
-	reply *pendingReply // a fetch that was asked for and not handed out
+	now    int64
+	terms  Terms
+	log    []record
+	known  bool          // the broker remembers the producer
+	forgot bool          // it did once, and nothing was stored since
+	newest int64         // of the last batch that it stored
+	away   bool          // the leader is elsewhere
+	broken bool          // the connection is
+	last   int32         // its last sequence
+	five   []packet      // its last five batches
+	wire   []*packet     // of the connection, oldest first; replied to in order
+	dead   []*packet     // of processes that crashed; they may still arrive
+	first  *packet       // the first that failed since the lane was whole
+	reply  *pendingReply // a fetch that was asked for and not handed out
 
-	l      *Lane
-	b      *budget.Budget
-	saved  Position
-	mapped *offsets.Map // stored now and then
-	at     Position     // where the lane was then
-	leaver bool         // the lane was shut from outside
+	l         *Lane
+	b         *budget.Budget
+	saved     Position
+	mapped    *offsets.Map // stored now and then
+	at        Position     // where the lane was then
+	leaver    bool         // the lane was shut from outside
+	surprised bool         // a batch of a dead process arrived since the lane last asked the target
 }
 
 type pendingReply struct {
@@ -133,7 +144,9 @@ type pendingReply struct {
 }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 1)), b: budget.New(math.MaxInt64)}
+	m := &model{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 1)), b: budget.New(math.MaxInt64), now: 1000}
+	m.terms = Terms{Memory: memory, Foretold: m.r.IntN(2) == 0, Limit: math.MaxInt, Ahead: 0}
+	share := m.r.IntN(3) // of old batches
 	at := offsets.Source(m.r.Int64N(3) * 1000)
 	begin := at
 	for range 40 {
@@ -142,7 +155,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		if m.r.IntN(4) == 0 {
 			next += offsets.Source(m.r.IntN(2) + 1)
 		}
-		m.source = append(m.source, batchOf{at, next, n})
+		m.source = append(m.source, batchOf{at, next, n, m.r.IntN(4) < 2*share})
 		at = next
 	}
 	if m.r.IntN(2) == 0 {
@@ -171,6 +184,7 @@ func (m *model) step() {
 }
 
 func (m *model) happen() {
+	m.forgetsNow()
 	switch m.r.IntN(25) {
 	case 0, 1, 2:
 		m.ask()
@@ -199,11 +213,17 @@ func (m *model) happen() {
 		case 0:
 			m.crash()
 		case 1:
-			m.forget()
+			m.age()
 		case 2:
 			m.l.Shed()
 			m.done.shed++
 		}
+	}
+}
+
+func (m *model) forgetsNow() {
+	if m.r.IntN(4) == 0 {
+		m.forget()
 	}
 }
 
@@ -243,7 +263,7 @@ func (m *model) ask() {
 			p.next = s.first + offsets.Source(s.count)
 		}
 		if n < s.count {
-			p.items = append(p.items, m.item(s.first+offsets.Source(n), p.next, s.count-n))
+			p.items = append(p.items, m.item(s.first+offsets.Source(n), p.next, s.count-n, s.old))
 		}
 		if p.next < s.next {
 			break
@@ -252,8 +272,11 @@ func (m *model) ask() {
 	m.reply = p
 }
 
-func (m *model) item(first, next offsets.Source, n int32) Item {
-	it := Item{First: first, Next: next, Records: n, Time: int64(first)}
+func (m *model) item(first, next offsets.Source, n int32, old bool) Item {
+	it := Item{First: first, Next: next, Records: n, Time: int64(first), Newest: m.now}
+	if old {
+		it.Newest = 0
+	}
 	for i := range n {
 		it.Bytes = binary.BigEndian.AppendUint64(it.Bytes, uint64(first)+uint64(i))
 	}
@@ -294,11 +317,21 @@ func (m *model) drop() {
 }
 
 func (m *model) send() {
-	w, ok := m.l.Next()
+	w, ok := m.l.Next(m.now)
 	if !ok {
 		return
 	}
+	if w.Stale {
+		m.first = &packet{state: outOfSeq}
+		if m.l.Shut() {
+			m.settle()
+		}
+		return
+	}
 	it, p := w.Items[0], &packet{}
+	if m.broken {
+		p.state = lost // it may not be written to another connection than those before it
+	}
 	if w.Again {
 		m.done.again++
 		p.seq = it.seq
@@ -309,9 +342,10 @@ func (m *model) send() {
 		used := m.r.IntN(len(w.Items)) + 1
 		if used > 1 {
 			m.done.merged++
-			it = Item{First: it.First, Time: it.Time, Path: Merged}
+			it = Item{First: it.First, Time: it.Time, Newest: it.Newest, Path: Merged}
 			for _, x := range w.Items[:used] {
 				it.Records += x.Records
+				it.Newest = max(it.Newest, x.Newest)
 				it.Bytes = append(it.Bytes, x.Bytes...)
 			}
 			it.Runs = JoinRuns(w.Items[:used])
@@ -326,6 +360,7 @@ func (m *model) send() {
 		}
 		p.seq = c.Sequence
 	}
+	p.newest = it.Newest
 	for b := it.Bytes; len(b) > 0; b = b[8:] {
 		p.records = append(p.records, offsets.Source(binary.BigEndian.Uint64(b)))
 	}
@@ -345,7 +380,10 @@ func (m *model) answer() {
 		if m.r.IntN(12) == 0 {
 			base = offsets.UnknownTarget
 		}
-		settled = m.l.Ack(base, 0)
+		var err error
+		if settled, err = m.l.Ack(base, 0); err != nil {
+			m.fatalf("nothing was lost: %v", err)
+		}
 	} else {
 		m.done.failed++
 		if m.first == nil {
@@ -364,8 +402,8 @@ func (m *model) settle() {
 		m.fatalf("settled with %d batches on the wire", len(m.wire))
 	}
 	first := m.first
-	m.first, m.leaver = nil, false
-	if first == nil || first.state != outOfSeq {
+	m.first, m.leaver, m.away, m.broken = nil, false, false, false
+	if (first == nil || first.state != outOfSeq) && m.l.Rewindable(m.now) {
 		if m.r.IntN(2) == 0 {
 			m.l.Shed()
 		}
@@ -373,11 +411,14 @@ func (m *model) settle() {
 		return
 	}
 	m.done.resumed++
-	m.saved = m.l.Snapshot().Position
-	m.resume(nil)
+	if m.r.IntN(2) == 0 {
+		m.l.Drop()
+	}
+	m.resume(m.l.Stand(), nil)
 }
 
 func (m *model) breakConnection() {
+	m.broken = len(m.wire) > 0
 	for _, p := range m.wire {
 		if p.state != stored || m.r.IntN(2) == 0 {
 			p.state = lost
@@ -413,20 +454,25 @@ func (m *model) crash() {
 			m.dead = append(m.dead, p)
 		}
 	}
-	m.wire, m.first, m.leaver = nil, nil, false
+	m.wire, m.first, m.leaver, m.away, m.broken = nil, nil, false, false, false
 	m.drop()
 	m.b = budget.New(math.MaxInt64)
 	m.begin()
 }
 
-// late lets a batch of a dead process arrive.
+// late lets a batch of a dead process arrive. It cannot be told from a new one by a
+// broker that has forgotten the producer: against that there is no remedy but to notice.
 func (m *model) late() {
 	if len(m.dead) > 0 {
-		n := len(m.log)
-		m.store(m.dead[0])
+		p, n := m.dead[0], len(m.log)
 		m.dead = m.dead[1:]
+		if m.forgot || p.newest < m.now-memory {
+			return
+		}
+		m.store(p)
 		if len(m.log) > n {
 			m.done.late++
+			m.surprised = true
 		}
 	}
 }
@@ -440,31 +486,35 @@ func (m *model) begin() {
 	if m.r.IntN(8) == 0 {
 		stored = nil // somebody lost it
 	}
-	m.resume(Mapped(stored, m.at, m.saved))
+	m.l.Agree(m.terms)
+	m.resume(Stand{Position: m.saved}, Mapped(stored, m.at, m.saved))
 }
 
 // resume is what a start does; mp is the map of a process that begins.
-func (m *model) resume(mp *offsets.Map) {
+func (m *model) resume(stand Stand, mp *offsets.Map) {
 	seen := Seen{
 		LogStart: m.source[0].first, LogEnd: m.source[len(m.source)-1].next,
 		End: offsets.Target(len(m.log)), Known: m.known, Last: m.last,
 	}
-	plan, err := Resume(m.saved, seen)
+	plan, err := Resume(stand, seen)
 	if errors.Is(err, ErrForgotten) {
 		m.done.scanned++
-		seen.End = m.saved.Target
-		for _, r := range m.log[m.saved.Target:] {
+		for _, r := range m.log[stand.Target:] {
 			if r.ours {
-				seen.Known, seen.Last, seen.End = true, r.seq, offsets.Target(len(m.log))
+				seen.Known, seen.Last = true, r.seq
 			}
 		}
-		plan, err = Resume(m.saved, seen)
+		seen.Read = true
+		plan, err = Resume(stand, seen)
 	}
-	if err != nil || plan.Twice != 0 || plan.Lost != 0 {
-		m.fatalf("resume at %+v, seen %+v: %+v, %v", m.saved, seen, plan, err)
+	if err != nil || plan.Twice != 0 || plan.Lost != 0 || plan.Search {
+		m.fatalf("resume at %+v, seen %+v: %+v, %v", stand, seen, plan, err)
 	}
-	m.saved = plan.Position
-	m.l.Start(plan.Position, plan.Skip, seen.End, mp)
+	if plan.Carried > 0 {
+		m.done.carried++
+	}
+	m.saved, m.surprised = plan.Position, false
+	m.l.Start(plan, seen.End, mp)
 }
 
 // finish lets all arrive without further trouble and looks at the result.

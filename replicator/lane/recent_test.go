@@ -66,11 +66,11 @@ func TestRates(t *testing.T) {
 // What Put and Ack count, at the times that they are told.
 func TestLaneCountsLately(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	const now = 1_700_000_000_000
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{{Bytes: make([]byte, 7), Next: 3, Records: 3, Time: now - 50}}, 3, 0, 0, now)
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	l.Send(w.Gen, w.Items[0], 1)
 	l.Ack(0, now+20)
 	got := l.Recent(now + 30)

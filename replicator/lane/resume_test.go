@@ -47,12 +47,8 @@ func TestResume(t *testing.T) {
 			Plan{Position: moved(func(p *Position) { p.Source = 1100 }), Lost: 100},
 		},
 		{
-			"retention, more gone than written since", at, Seen{LogStart: 1100, LogEnd: 5000, End: 2040, Known: true, Last: 339},
-			Plan{Position: moved(func(p *Position) { p.Source, p.Sequence = 1100, 340 }), Lost: 60, Twice: 40},
-		},
-		{
-			"retention, less gone than written since", at, Seen{LogStart: 1010, LogEnd: 5000, End: 2040, Known: true, Last: 339},
-			Plan{Position: moved(func(p *Position) { p.Source, p.Sequence = 1010, 340 }), Twice: 40},
+			"retention, some written since", at, Seen{LogStart: 1100, LogEnd: 5000, End: 2040, Known: true, Last: 339},
+			Plan{Position: at, Skip: 40, Search: true},
 		},
 		{
 			"retention, all gone", at, Seen{LogStart: 5000, LogEnd: 5000, End: 2000, Known: true, Last: 299},
@@ -64,7 +60,8 @@ func TestResume(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Resume(c.stored, c.seen)
+			got, err := Resume(Stand{Position: c.stored}, c.seen)
+			c.want.Blind = !c.seen.Known || c.seen.Read
 			if err != nil || got != c.want {
 				t.Errorf("\n got %+v, %v\nwant %+v", got, err, c.want)
 			}
@@ -92,30 +89,96 @@ func TestResumeRefuses(t *testing.T) {
 		{"half the circle behind", Seen{LogEnd: 5000, End: 2000, Known: true, Last: math.MaxInt32/2 + 300}, &lost, "before the stored 300"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Resume(at, c.seen)
+			_, err := Resume(Stand{Position: at}, c.seen)
 			if !errors.As(err, c.as) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %T with %q", err, c.as, c.says)
 			}
 		})
 	}
-	if _, err := Resume(at, Seen{LogEnd: 5000, End: 2001}); !errors.Is(err, ErrForgotten) {
+	if _, err := Resume(Stand{Position: at}, Seen{LogEnd: 5000, End: 2001}); !errors.Is(err, ErrForgotten) {
 		t.Errorf("forgotten and grown: %v", err)
 	}
 }
 
-// AtLeastOnce goes on with the next sequence, so that the broker takes it, at
-// the same offset.
-func TestAtLeastOnce(t *testing.T) {
-	p, err := Resume(moved(func(p *Position) { p.Sequence = math.MaxInt32 }), Seen{LogEnd: 5000, End: 2040, Known: true, Last: 1})
-	if err != nil {
-		t.Fatal(err)
+// What this process sent, it knows where it ends, whatever has become of the source.
+func TestResumeKnowsWhatWasSent(t *testing.T) {
+	sent := []Sent{{300, 10, 1015, 3}, {310, 20, 1040, 3}, {330, 5, 1050, 4}}
+	upTo := func(source offsets.Source, seq int32, leader Leader) Position {
+		return moved(func(p *Position) { p.Source, p.Sequence, p.Leader = source, seq, leader })
 	}
-	want := Plan{Position: moved(func(p *Position) { p.Sequence = 2 }), Twice: 3}
-	if p = p.AtLeastOnce(); p != want {
-		t.Errorf("\n got %+v\nwant %+v", p, want)
+	for _, c := range []struct {
+		name  string
+		last  int32
+		start offsets.Source // of the source's log
+		want  Plan
+	}{
+		{"none stored", 299, 0, Plan{Position: at}},
+		{"one stored", 309, 0, Plan{Position: upTo(1015, 310, 3), Carried: 10}},
+		{"one stored and gone on the source", 309, 1012, Plan{Position: upTo(1015, 310, 3), Carried: 10}},
+		{"one stored, more gone", 309, 1020, Plan{Position: upTo(1020, 310, 0), Carried: 10, Lost: 5}},
+		{"all stored, all gone", 334, 1050, Plan{Position: upTo(1050, 335, 4), Carried: 35}},
+		{"half of one stored: cut otherwise by another process", 315, 0, Plan{Position: upTo(1015, 310, 3), Carried: 10, Skip: 6}},
+		{"the same, and gone", 315, 1020, Plan{Position: upTo(1015, 310, 3), Carried: 10, Skip: 6, Search: true}},
+		{"another process went on", 350, 0, Plan{Position: upTo(1050, 335, 4), Carried: 35, Skip: 16}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Resume(Stand{at, sent, true}, Seen{LogStart: c.start, LogEnd: 5000, End: 3000, Known: true, Last: c.last})
+			if err != nil || got != c.want {
+				t.Errorf("\n got %+v, %v\nwant %+v", got, err, c.want)
+			}
+		})
 	}
-	if again := p.AtLeastOnce(); again.Position != want.Position {
-		t.Errorf("a second time: %+v", again)
+	var truncated *TruncatedError
+	if _, err := Resume(Stand{at, sent, true}, Seen{LogEnd: 1030, End: 3000, Known: true, Last: 334}); !errors.As(err, &truncated) || truncated.Stored != 1050 {
+		t.Errorf("the source lost what was sent: %v", err)
+	}
+}
+
+// A log without anything of ours settles the matter, unless part of it is gone.
+func TestResumeAfterReading(t *testing.T) {
+	sent := []Sent{{Sequence: 300, Records: 7, Next: 1007}}
+	for _, c := range []struct {
+		name  string
+		stand Stand
+		seen  Seen
+		twice int64
+	}{
+		{"all was read", Stand{Position: at}, Seen{LogEnd: 5000, End: 2500}, 0},
+		{"some was removed", Stand{Position: at}, Seen{LogEnd: 5000, Start: 2040, End: 2500}, 40},
+		{"some was removed, the source has less", Stand{Position: at}, Seen{LogEnd: 1010, Start: 2040, End: 2500}, 10},
+		{"some was removed, the source too", Stand{Position: at}, Seen{LogStart: 1005, LogEnd: 1010, Start: 2040, End: 2500}, 5},
+		{"some was removed, this process sent less", Stand{at, sent, true}, Seen{LogEnd: 5000, Start: 2040, End: 2500}, 7},
+		{"some was removed, this process sent nothing", Stand{at, nil, true}, Seen{LogEnd: 5000, Start: 2040, End: 2500}, 0},
+	} {
+		c.seen.Read = true
+		got, err := Resume(c.stand, c.seen)
+		if err != nil || got.Twice != c.twice || got.Skip+got.Carried != 0 || got.Target != 2500 || !got.Blind {
+			t.Errorf("%s: %+v, %v; want %d twice", c.name, got, err, c.twice)
+		}
+	}
+}
+
+// Placed puts the position behind the records that were found, whatever of them is gone.
+func TestPlaced(t *testing.T) {
+	seen := Seen{LogStart: 1100, LogEnd: 5000, End: 2040, Known: true, Last: 339}
+	p, err := Resume(Stand{Position: at}, seen)
+	if err != nil || !p.Search {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for _, c := range []struct {
+		at           offsets.Source
+		found, twice int64
+		lost         int64
+	}{
+		{1100, 0, 0, 60},  // all 40 were among the 100 that are gone
+		{1110, 10, 0, 70}, // 30 of them were
+		{1140, 40, 3, 100},
+	} {
+		got := p.Placed(seen, c.at, c.found, c.twice)
+		want := Plan{Position: moved(func(p *Position) { p.Source, p.Sequence = c.at, 340 }), Carried: 40, Lost: c.lost, Twice: c.twice}
+		if got != want {
+			t.Errorf("\n got %+v\nwant %+v", got, want)
+		}
 	}
 }
 
@@ -150,7 +213,7 @@ func TestSnapshot(t *testing.T) {
 	if s := l.Snapshot(); s.State != Starting || s.Lag != -1 || s.End != -1 || s.Oldest != 0 {
 		t.Errorf("new: %+v", s)
 	}
-	l.Start(at, 0, 0, nil)
+	l.Start(Plan{Position: at}, 0, nil)
 	l.Seen(900, 1100, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{
@@ -165,7 +228,7 @@ func TestSnapshot(t *testing.T) {
 		records int32
 		first   offsets.Source
 	}{{10, 20, 1000}, {30, 1, 1020}} {
-		w, _ := l.Next()
+		w, _ := l.Next(0)
 		l.Send(w.Gen, w.Items[0], 1)
 		if it := l.Oldest(); len(it.Bytes) != want.bytes || it.Records != want.records || it.First != want.first {
 			t.Errorf("oldest in flight: %d bytes, %d records at %d, want %+v", len(it.Bytes), it.Records, it.First, want)
@@ -213,7 +276,7 @@ func TestBothSidesAtOnce(t *testing.T) {
 		default:
 		}
 	})
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	const batches = 2000
 	go func() {
 		next := offsets.Source(0)
@@ -226,7 +289,7 @@ func TestBothSidesAtOnce(t *testing.T) {
 	}()
 	target := offsets.Target(0)
 	for l.Snapshot().Source < 2*batches {
-		w, ok := l.Next()
+		w, ok := l.Next(0)
 		if !ok {
 			if l.Snapshot().Source < 2*batches-1 {
 				<-ready
@@ -249,10 +312,10 @@ func TestBothSidesAtOnce(t *testing.T) {
 // takes a while. Only -race can see this one fail.
 func TestWindowStaysAsShown(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{{Bytes: []byte{1}, First: 0, Next: 1, Records: 1}}, 1, 0, 0, 0)
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -263,7 +326,7 @@ func TestWindowStaysAsShown(t *testing.T) {
 	if _, ok := l.Send(w.Gen, it, 1); !ok {
 		t.Fatal("the window was closed")
 	}
-	l.Ack(0, 0)
+	l.Ack(offsets.UnknownTarget, 0)
 	if at := l.Snapshot().Source; at != 2 {
 		t.Errorf("at %d, want 2: the end of the batch moved meanwhile", at)
 	}

@@ -21,7 +21,7 @@ import (
 //	fetch                              Fetch
 //	send used=                         Next, then Send of that many batches as one, or Again
 //	ack base= | unknown                Ack
-//	fail, shut, rewind, shed, drop, probe, share bytes=, set state=
+//	fail, shut, rewind, shed, drop, share bytes=, set state=
 //
 // Each record is one byte. Every answer ends with the lane as it stands then.
 func TestScenarios(t *testing.T) {
@@ -72,10 +72,10 @@ func (s *scenario) run() (out string) {
 	}()
 	switch s.d.Cmd {
 	case "start":
-		s.l.Start(Position{
+		s.l.Start(Plan{Position: Position{
 			Source: offsets.Source(s.arg("source", 0)), Target: offsets.Target(s.arg("target", 0)),
 			Producer: 7, Epoch: 1, Sequence: int32(s.arg("seq", 0)),
-		}, s.arg("skip", 0), 0, nil)
+		}, Skip: s.arg("skip", 0)}, 0, nil)
 	case "put":
 		return s.put()
 	case "fetch":
@@ -85,7 +85,11 @@ func (s *scenario) run() (out string) {
 		return s.send(int(s.arg("used", 1)))
 	case "ack":
 		base := s.arg("base", int64(offsets.UnknownTarget))
-		return s.settled(s.l.Ack(offsets.Target(base), 0))
+		settled, err := s.l.Ack(offsets.Target(base), 0)
+		if err != nil {
+			return fmt.Sprintf("%v\n", err) + s.settled(settled)
+		}
+		return s.settled(settled)
 	case "fail":
 		return s.settled(s.l.Fail())
 	case "shut":
@@ -96,8 +100,6 @@ func (s *scenario) run() (out string) {
 		s.l.Shed()
 	case "drop":
 		s.l.Drop()
-	case "probe":
-		s.l.Probe()
 	case "share":
 		s.l.Share(s.arg("bytes", 0))
 	case "waiting":
@@ -140,7 +142,7 @@ func (s *scenario) put() string {
 }
 
 func (s *scenario) send(used int) string {
-	w, ok := s.l.Next()
+	w, ok := s.l.Next(0)
 	if !ok {
 		return "wait "
 	}

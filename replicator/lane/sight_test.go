@@ -24,7 +24,7 @@ func TestFind(t *testing.T) {
 	}
 	stage(9, Ahead) // where the source ends is not known
 
-	l.Start(Position{Source: 10, Target: 100}, 0, 100, nil)
+	l.Start(Plan{Position: Position{Source: 10, Target: 100}}, 100, nil)
 	gen, _, _, _, _ := l.Fetch()
 	l.Put(gen, []Item{
 		{Bytes: []byte{0}, First: 10, Next: 13, Records: 2}, // 10 and 11; 12 is a marker

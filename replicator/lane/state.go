@@ -334,8 +334,8 @@ func (l *Lane) Count(lost, twice, aside int64) {
 	l.stats.Aside += aside
 }
 
-// Drop frees everything the lane holds. The lane must be settled; it does
-// nothing more until Start.
+// Drop frees everything the lane holds; Stand still tells what was in flight. The lane
+// must be settled; it does nothing more until Start.
 func (l *Lane) Drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // was acknowledged if open.
 func two(open bool) *Lane {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(3) {
@@ -21,14 +21,14 @@ func two(open bool) *Lane {
 	l.Put(gen, items, 3, 0, 0, 0)
 	send(l)
 	if open {
-		l.Ack(0, 0)
+		l.Ack(offsets.UnknownTarget, 0)
 		send(l)
 	}
 	return l
 }
 
 func send(l *Lane) bool {
-	w, ok := l.Next()
+	w, ok := l.Next(0)
 	if !ok {
 		return false
 	}
@@ -55,10 +55,10 @@ func TestWindowCloses(t *testing.T) {
 			l.Put(gen, []Item{{First: from, Next: from + 9, Records: 9}}, from+9, 0, 0, 0)
 		}},
 		{"drop", func(l *Lane) { l.Fail(); l.Drop() }},
-		{"start", func(l *Lane) { l.Fail(); l.Start(Position{}, 0, 0, nil) }},
+		{"start", func(l *Lane) { l.Fail(); l.Start(Plan{}, 0, nil) }},
 	} {
 		l := two(true)
-		w, ok := l.Next()
+		w, ok := l.Next(0)
 		if !ok || w.Again {
 			t.Fatalf("%s: %+v, %v", c.name, w, ok)
 		}
@@ -82,7 +82,7 @@ func TestWindowClosesToAgain(t *testing.T) {
 		l := two(false)
 		l.Fail()
 		l.Rewind()
-		w, ok := l.Next()
+		w, ok := l.Next(0)
 		if !ok || !w.Again {
 			t.Fatalf("%s: %+v, %v", c.name, w, ok)
 		}
@@ -102,14 +102,14 @@ func TestStartNeedsASettledLane(t *testing.T) {
 			t.Error("started with a batch on the wire")
 		}
 	}()
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 }
 
 // A batch in flight of a lane that shed must not keep the fetch response alive
 // that it came in.
 func TestShedCopiesWhatFlies(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	response := []byte("abc-----")
 	l.Put(gen, []Item{{Bytes: response[:3], First: 0, Next: 1, Records: 1}}, 1, 0, 0, 0)
@@ -117,7 +117,7 @@ func TestShedCopiesWhatFlies(t *testing.T) {
 	l.Fail()
 	l.Shed()
 	l.Rewind()
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	got := w.Items[0].Bytes
 	clear(response)
 	if string(got) != "abc" || cap(got) > 3 {
@@ -133,16 +133,21 @@ func TestDropSettles(t *testing.T) {
 	if !l.Shut() {
 		t.Error("not settled")
 	}
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	if s := l.Snapshot(); s.Held != 0 || send(l) {
 		t.Errorf("holds %d bytes", s.Held)
 	}
 }
 
+func ack(l *Lane, base offsets.Target) (settled bool) {
+	settled, _ = l.Ack(base, 0)
+	return settled
+}
+
 // Replies that come after the window was shut count until all are in.
 func TestSettles(t *testing.T) {
 	l := New(ID{"t", 0}, "t")
-	l.Start(Position{}, 0, 0, nil)
+	l.Start(Plan{}, 0, nil)
 	gen, _, _, _, _ := l.Fetch()
 	var items []Item
 	for i := range offsets.Source(4) {
@@ -150,7 +155,7 @@ func TestSettles(t *testing.T) {
 	}
 	l.Put(gen, items, 4, 0, 0, 0)
 	send(l)
-	l.Ack(0, 0)
+	l.Ack(offsets.UnknownTarget, 0)
 	for range 3 {
 		send(l)
 	}
@@ -159,9 +164,9 @@ func TestSettles(t *testing.T) {
 		want bool
 	}{
 		{l.Shut, false},
-		{func() bool { return l.Ack(1, 0) }, false},
+		{func() bool { return ack(l, 1) }, false},
 		{l.Fail, false},
-		{func() bool { return l.Ack(3, 0) }, true},
+		{func() bool { return ack(l, 3) }, true},
 		{l.Shut, true},
 	} {
 		if got := step.do(); got != step.want {
@@ -185,7 +190,7 @@ func TestMemoryComesBack(t *testing.T) {
 		{"copied", func(l *Lane) { l.Shed() }, 0},
 	} {
 		l := New(ID{"t", 0}, "t")
-		l.Start(Position{}, 0, 0, nil)
+		l.Start(Plan{}, 0, nil)
 		gen, _, _, _, _ := l.Fetch()
 		buffer := budget.Room(size)[:size]
 		b := budget.New(size)
@@ -196,7 +201,7 @@ func TestMemoryComesBack(t *testing.T) {
 		if usedAgain(buffer) {
 			t.Errorf("%s: given back before the ack", c.name)
 		}
-		l.Ack(0, 0)
+		l.Ack(offsets.UnknownTarget, 0)
 		back := 0
 		for usedAgain(buffer) {
 			back++

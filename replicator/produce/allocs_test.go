@@ -19,7 +19,7 @@ func requests(t testing.TB, lanes int) func() {
 	var all []*lane.Lane
 	for n := range int32(lanes) {
 		l := lane.New(lane.ID{Topic: "source", Partition: n}, topic)
-		l.Start(lane.Position{}, 0, 0, nil)
+		l.Start(lane.Plan{}, 0, nil)
 		p.Add(Target{Lane: l, Limit: 1 << 20})
 		all = append(all, l)
 	}

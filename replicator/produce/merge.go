@@ -60,12 +60,13 @@ func (m *merger) join(waiting []lane.Item, limit int, cut offsets.Source) (it la
 	if err != nil || used == 1 {
 		return waiting[0], 1, err
 	}
-	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Path: lane.Merged}
+	it = lane.Item{Bytes: v, First: waiting[0].First, Time: waiting[0].Time, Newest: waiting[0].Newest, Path: lane.Merged}
 	// The joined batch has memory of its own; the first one's share of the
 	// budget is given back with the others'.
 	it.Hold = waiting[0].Hold.Split(int64(len(v))).Lend(v)
 	for _, w := range waiting[:used] {
 		it.Records += w.Records
+		it.Newest = max(it.Newest, w.Newest)
 	}
 	it.Runs = lane.JoinRuns(waiting[:used])
 	return it, used, nil

@@ -28,9 +28,6 @@ const (
 	mostBytes = 2 << 20
 	// How long the broker may wait for its followers.
 	ackTimeout = 30 * time.Second
-	// A lane that wrote nothing for so long starts with one batch alone, for
-	// the broker may have forgotten the producer (after a day by default).
-	idleProbe = 10 * time.Minute
 )
 
 // Options are what a Producer shares with the rest of the flow.
@@ -39,9 +36,9 @@ type Options struct {
 	Broker int32
 	Trip   time.Duration // to the broker and back
 	// Failed is told that l has left the producer and is settled, and why.
-	// Retry and Rehome: rewind it, later, there or at the new leader. Resume:
-	// ask the target what it has. Refuse: the broker will never take the batch
-	// at the lane's position as it is. Stop: a person must act.
+	// Retry and Rehome: rewind it, if it may be (lane.Rewindable), later, there or at
+	// the new leader. Resume: ask the target what it has. Refuse: the broker will never
+	// take the batch at the lane's position as it is. Stop: a person must act.
 	Failed func(l *lane.Lane, v kafka.Verdict, cause error)
 	// Produced observes one request: how long it took, error or nil.
 	Produced func(took time.Duration, err error)
@@ -51,7 +48,7 @@ type Options struct {
 type Target struct {
 	Lane    *lane.Lane
 	TopicID [16]byte
-	Limit   int            // the largest batch in bytes that the topic takes
+	Limit   int            // the largest batch in bytes that is made by joining
 	Cut     offsets.Source // no joined batch holds records from both sides of it; 0: anywhere
 }
 
@@ -72,7 +69,6 @@ type Producer struct {
 type member struct {
 	Target
 	queued  bool          // in ready
-	acked   time.Time     // of the last ack, or of Add
 	verdict kafka.Verdict // of the first batch that failed since it was whole
 	cause   error
 	leaving func() // Release was called: call this once settled
@@ -81,6 +77,7 @@ type member struct {
 // request is one produce request on the wire.
 type request struct {
 	at    time.Time
+	wire  *kafka.Sent
 	parts []*member // one batch of each
 	index map[part]int
 	done  bool
@@ -101,7 +98,7 @@ func New(o Options) *Producer {
 
 // Add makes the producer send for t.Lane.
 func (p *Producer) Add(t Target) {
-	m := &member{Target: t, acked: time.Now()}
+	m := &member{Target: t}
 	p.mu.Lock()
 	p.lanes[t.Lane] = m
 	p.mu.Unlock()
@@ -182,6 +179,10 @@ func (p *Producer) sendOne(io context.Context) bool {
 	}
 	serve := p.ready
 	p.ready = nil
+	var behind *kafka.Sent // whatever the lanes have on the wire is not after that
+	if n := len(p.sent); n > 0 {
+		behind = p.sent[n-1].wire
+	}
 	p.mu.Unlock()
 
 	req, r := p.build(serve)
@@ -189,10 +190,11 @@ func (p *Producer) sendOne(io context.Context) bool {
 		return true // look again: what was ready could not send
 	}
 	r.at = time.Now()
+	r.wire = p.o.Link.Behind(behind)
 	p.mu.Lock()
 	p.sent = append(p.sent, r)
 	p.mu.Unlock()
-	p.o.Link.Produce(io, p.o.Broker, req, func(resp *kmsg.ProduceResponse, err error) {
+	p.o.Link.Produce(io, p.o.Broker, req, r.wire, func(resp *kmsg.ProduceResponse, err error) {
 		p.answered(r, resp, err)
 	})
 	return true
@@ -269,7 +271,7 @@ func (p *Producer) queueLocked(m *member) {
 	if m.queued || p.lanes[m.Lane] != m {
 		return
 	}
-	if _, more := m.Lane.Next(); more {
+	if _, more := m.Lane.Next(time.Now().UnixMilli()); more {
 		m.queued = true
 		p.ready = append(p.ready, m)
 	}
@@ -279,14 +281,12 @@ func (p *Producer) queueLocked(m *member) {
 // the lane may not send now.
 func (p *Producer) take(m *member) []byte {
 	l := m.Lane
-	p.mu.Lock()
-	idle := time.Since(m.acked) > idleProbe
-	p.mu.Unlock()
-	if idle {
-		l.Probe()
-	}
-	w, ok := l.Next()
+	w, ok := l.Next(time.Now().UnixMilli())
 	if !ok {
+		return nil
+	}
+	if w.Stale {
+		p.giveUp(m, errStale)
 		return nil
 	}
 	if w.Again {
@@ -297,7 +297,7 @@ func (p *Producer) take(m *member) []byte {
 	}
 	it, used, err := p.merge.join(w.Items, m.Limit, m.Cut)
 	if err != nil {
-		p.corrupt(m, err)
+		p.giveUp(m, err)
 		return nil
 	}
 	claim, ok := l.Send(w.Gen, it, used)
@@ -311,9 +311,11 @@ func (p *Producer) take(m *member) []byte {
 	return it.Bytes
 }
 
-// corrupt has the lane fetch again: bytes went bad between the source's disk
-// and our memory.
-func (p *Producer) corrupt(m *member, err error) {
+var errStale = errors.New("a batch that may be stored was to be sent again, and has become too old for the target to know it again")
+
+// giveUp has the lane ask the target what it has, and fetch the rest again: bytes went
+// bad between the source's disk and our memory, or may not be sent again.
+func (p *Producer) giveUp(m *member, err error) {
 	p.mu.Lock()
 	if m.cause == nil {
 		m.verdict, m.cause = kafka.Resume, err
@@ -373,8 +375,11 @@ func (p *Producer) settleLocked(r *request) (calls []func()) {
 // leaves, settled.
 func (p *Producer) resultLocked(m *member, res result) (leaves bool) {
 	if res.verdict == kafka.Keep {
-		m.acked = time.Now()
-		return m.Lane.Ack(res.base, m.acked.UnixMilli())
+		settled, lost := m.Lane.Ack(res.base, time.Now().UnixMilli())
+		if lost != nil && m.cause == nil {
+			m.verdict, m.cause = kafka.Stop, lost
+		}
+		return settled
 	}
 	if m.cause == nil {
 		m.verdict, m.cause = res.verdict, res.cause

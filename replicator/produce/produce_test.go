@@ -129,11 +129,11 @@ func TestMoreThanARequest(t *testing.T) {
 func TestQueuedOnce(t *testing.T) {
 	p := New(Options{})
 	l := lane.New(lane.ID{Topic: "t"}, "t")
-	l.Start(lane.Position{}, 0, 0, nil)
+	l.Start(lane.Plan{}, 0, nil)
 	l.Put(1, []lane.Item{{Bytes: make([]byte, batch.HeaderSize), Next: 1, Records: 1}}, 1, 0, 0, 0)
 	p.Add(Target{Lane: l})
 	m := p.lanes[l]
-	w, _ := l.Next()
+	w, _ := l.Next(0)
 	l.Send(w.Gen, w.Items[0], 1) // it probes and has no more to send
 	p.requeue([]*member{m})
 	p.mark(l)
@@ -149,7 +149,7 @@ func TestQueuedOnce(t *testing.T) {
 func TestLeftAndCameBack(t *testing.T) {
 	p := New(Options{})
 	l := lane.New(lane.ID{Topic: "t"}, "t")
-	l.Start(lane.Position{}, 0, 0, nil)
+	l.Start(lane.Plan{}, 0, nil)
 	v := batch.View(make([]byte, batch.HeaderSize))
 	v.Init(batch.Header{Count: 1})
 	l.Put(1, []lane.Item{{Bytes: v, Next: 1, Records: 1}}, 1, 0, 0, 0)
@@ -363,21 +363,29 @@ func TestReleaseOfAFailingLane(t *testing.T) {
 	})
 }
 
-// After a while without batches the first goes alone: the broker may have
-// forgotten the producer, and would take any first sequence.
-func TestProbesAfterIdling(t *testing.T) {
-	producing(t, func(t *testing.T, w *world) {
-		l, other := w.lane(0), w.lane(1)
-		w.add(l)
-		w.add(other)
-		w.put(l, 1, 10)
-		synctest.Wait()
-		for _, c := range []struct {
-			idle time.Duration
-			want int // on the wire
-		}{{idleProbe - time.Minute, 3}, {idleProbe - time.Minute, 3}, {idleProbe + time.Minute, 1}} {
-			time.Sleep(c.idle)
-			w.put(other, 1, 10) // dials anew
+// A broker forgets a producer by the time of its records. Where it may have, a batch
+// waits for the one before it, unless that one is sure to be taken.
+func TestOldBatchesGoAlone(t *testing.T) {
+	const hour = int64(time.Hour / time.Millisecond)
+	for _, c := range []struct {
+		name  string
+		age   int64 // of the batches, ms
+		terms lane.Terms
+		want  int // on the wire
+	}{
+		{"fresh", 0, lane.Terms{Memory: hour}, 3},
+		{"old", 2 * hour, lane.Terms{Memory: hour}, 1},
+		{"old and sure to be taken", 2 * hour, lane.Terms{Memory: hour, Foretold: true, Limit: 1 << 20}, 3},
+		{"old and perhaps too large", 2 * hour, lane.Terms{Memory: hour, Foretold: true, Limit: large / 2}, 1},
+		{"of the future, which is refused", -2 * hour, lane.Terms{Memory: -4 * hour, Foretold: true, Limit: 1 << 20, Ahead: hour}, 1},
+		{"of the future, which is taken", -2 * hour, lane.Terms{Memory: -4 * hour, Foretold: true, Limit: 1 << 20, Ahead: 3 * hour}, 3},
+	} {
+		producing(t, func(t *testing.T, w *world) {
+			l := w.lane(0)
+			l.Agree(c.terms)
+			w.age = c.age
+			w.add(l)
+			w.put(l, 1, 10)
 			synctest.Wait()
 			held := w.hold()
 			for range 3 {
@@ -386,13 +394,47 @@ func TestProbesAfterIdling(t *testing.T) {
 			synctest.Wait()
 			w.p.mu.Lock()
 			if len(w.p.sent) != c.want {
-				t.Errorf("%d on the wire after %v, want %d", len(w.p.sent), c.idle, c.want)
+				t.Errorf("%s: %d on the wire, want %d", c.name, len(w.p.sent), c.want)
 			}
 			w.p.mu.Unlock()
 			held()
 			synctest.Wait()
+			w.check(l)
+		})
+	}
+}
+
+// What was to be sent again and has become old meanwhile is not: the target may have it
+// and not know it again.
+func TestTooLateToSendAgain(t *testing.T) {
+	producing(t, func(t *testing.T, w *world) {
+		l := w.lane(0)
+		l.Agree(lane.Terms{Memory: time.Minute.Milliseconds()})
+		w.put(l, 1, 10)
+		w.refuse(0, kerr.NotLeaderForPartition.Code, "")
+		w.add(l)
+		w.wantFailed(l, "rehome: NOT_LEADER")
+		l.Rewind()
+		time.Sleep(2 * time.Minute) // the machine was suspended, perhaps
+		w.add(l)
+		w.wantFailed(l, "resume: a batch that may be stored was to be sent again")
+		if n := len(w.read(0)); n != 0 {
+			t.Errorf("%d records were sent", n)
 		}
-		w.check(l)
+	})
+}
+
+// The target has lost what it acknowledged: it stores a batch below. That is no ack.
+func TestStoredBelow(t *testing.T) {
+	producing(t, func(t *testing.T, w *world) {
+		l := w.lane(0)
+		l.Start(lane.Plan{Position: lane.Position{Producer: w.pid, Target: 1000}}, 1000, nil)
+		w.put(l, 2, 10)
+		w.add(l)
+		w.wantFailed(l, "stop: the target ends at offset 2, below the stored 1000")
+		if s := l.Snapshot(); s.Target != 1000 || s.Source != 0 {
+			t.Errorf("the position moved: %+v", s.Position)
+		}
 	})
 }
 

@@ -44,6 +44,7 @@ type world struct {
 	p    *Producer
 	cut  *cutter
 	pid  int64
+	age  int64 // of the records that are put, ms
 
 	lanes  []*lane.Lane
 	filled map[*lane.Lane][]string // values put, in order
@@ -132,7 +133,7 @@ func (w *world) requests() []string {
 // lane makes one for a partition; add gives it to the producer.
 func (w *world) lane(n int32) *lane.Lane {
 	l := lane.New(lane.ID{Topic: "source", Partition: n}, topic)
-	l.Start(lane.Position{Producer: w.pid}, 0, 0, nil)
+	l.Start(lane.Plan{Position: lane.Position{Producer: w.pid}}, 0, nil)
 	w.lanes = append(w.lanes, l)
 	return l
 }
@@ -162,7 +163,8 @@ func (w *world) put(l *lane.Lane, n, size int) batch.View {
 	v := batch.View(b.AppendTo(nil))
 	w.b.Adjust(int64(len(v)))
 	next := from + offsets.Source(n)
-	if !l.Put(gen, []lane.Item{{Bytes: v, First: from, Next: next, Records: int32(n), Hold: w.b.Hold(int64(len(v)))}}, next, 0, 0, 0) {
+	it := lane.Item{Bytes: v, First: from, Next: next, Records: int32(n), Newest: time.Now().UnixMilli() - w.age, Hold: w.b.Hold(int64(len(v)))}
+	if !l.Put(gen, []lane.Item{it}, next, 0, 0, 0) {
 		w.t.Fatal("not taken")
 	}
 	return v

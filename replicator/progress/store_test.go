@@ -3,6 +3,7 @@ package progress
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -22,6 +23,7 @@ import (
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/batch"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -332,7 +334,7 @@ func (s *scanned) write(p []byte) {
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	done := make(chan error)
-	s.scan.Link.Produce(s.t.Context(), s.scan.Leader, req, func(r *kmsg.ProduceResponse, err error) {
+	s.scan.Link.Produce(s.t.Context(), s.scan.Leader, req, nil, func(r *kmsg.ProduceResponse, err error) {
 		if err == nil && r.Topics[0].Partitions[0].ErrorCode != 0 {
 			err = fmt.Errorf("code %d", r.Topics[0].Partitions[0].ErrorCode)
 		}
@@ -347,9 +349,9 @@ func (s *scanned) want(from, to offsets.Target, pid int64, last int32, found boo
 	s.t.Helper()
 	scan := s.scan
 	scan.From, scan.To, scan.Producer = from, to, pid
-	gotLast, gotFound, err := scan.Last(s.t.Context())
-	if err != nil || gotFound != found || gotLast != last {
-		s.t.Errorf("[%d, %d) of %d: %d, %v, %v; want %d, %v", from, to, pid, gotLast, gotFound, err, last, found)
+	got, err := scan.Read(s.t.Context())
+	if err != nil || got.Any != found || got.Last != last {
+		s.t.Errorf("[%d, %d) of %d: %+v, %v; want %d, %v", from, to, pid, got, err, last, found)
 	}
 }
 
@@ -368,7 +370,7 @@ func TestScan(t *testing.T) {
 		s.want(0, 23, foreign, 12, true)
 		s.want(14, 23, ours, 0, false)
 		s.want(13, 23, ours, 7, true)
-		s.want(0, 7, ours, 7, true) // the answer holds what follows too
+		s.want(0, 7, ours, 2, true) // the answer holds what follows, too
 		s.want(23, 23, ours, 0, false)
 	})
 }
@@ -391,7 +393,7 @@ func TestScanEpochs(t *testing.T) {
 		s.write(later.AppendTo(nil)) // 3, 4
 		s.want(0, 5, ours, 1, true)
 		s.scan.Epoch, s.scan.From, s.scan.To, s.scan.Producer = 0, 0, 5, ours
-		if _, _, err := s.scan.Last(t.Context()); !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "another kferry") {
+		if _, err := s.scan.Read(t.Context()); !errors.As(err, new(*NewerError)) || !strings.Contains(err.Error(), "another kferry") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -432,22 +434,40 @@ func (s *scanned) answers(fake *kfake.Cluster, raws ...[]byte) *[]int32 {
 	return &asked
 }
 
+// ends has the next fetches answered with raw and then with nothing, up to the high watermark.
+func (s *scanned) ends(fake *kfake.Cluster, raw []byte) {
+	fake.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		resp := r.ResponseKind().(*kmsg.FetchResponse)
+		rt := kmsg.NewFetchResponseTopic()
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rt.TopicID, rp.HighWatermark = s.scan.TopicID, int64(s.scan.To)
+		if r.(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset == int64(s.scan.From) {
+			rp.RecordBatches = raw
+		}
+		rt.Partitions = append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+}
+
 func TestScanAcrossTheWrap(t *testing.T) {
 	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
 		s := newScanned(t, fake, cl)
+		s.scan.Sequence, s.scan.Whole = math.MaxInt32-1, true
 		s.answers(fake, idempotent(7, math.MaxInt32-1, 4, 1))
 		s.want(0, 4, 7, 1, true)
 	})
 }
 
-// A batch that does not fit comes cut, and is asked for by its size.
-func TestScanAsksForTheSize(t *testing.T) {
+// A batch that does not fit comes cut, and more is asked for.
+func TestScanAsksForMore(t *testing.T) {
 	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
 		s := newScanned(t, fake, cl)
 		p := idempotent(7, 0, 1, 3<<20)
 		asked := s.answers(fake, p[:1<<20], p)
 		s.want(0, 1, 7, 0, true)
-		if len(*asked) != 2 || int((*asked)[1]) != len(p) {
+		if len(*asked) != 2 || (*asked)[1] <= (*asked)[0] {
 			t.Errorf("asked for %v bytes", *asked)
 		}
 	})
@@ -464,6 +484,60 @@ func TestScanIgnoresWhatIsBefore(t *testing.T) {
 	})
 }
 
+// inARow makes one log of batches, which begin where their offsets say.
+func inARow(batches ...[]byte) (raw []byte) {
+	at := byte(0)
+	for _, b := range batches {
+		b[7] = at
+		at += byte(batch.View(b).LastDelta()) + 1
+		raw = append(raw, b...)
+	}
+	return raw
+}
+
+// What the log of a stretch comes to: the records of a producer follow each other, and
+// where they do not, that is said.
+func TestScanSequences(t *testing.T) {
+	ours := func(seq int32, n int) []byte { return idempotent(7, seq, n, 1) }
+	cleaned := ours(10, 4) // the cleaner took all records but one, and left the batch as it was
+	binary.BigEndian.PutUint32(cleaned[57:], 1)
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		next int32 // that the stretch begins with
+		want Found
+		torn string
+	}{
+		{"in order", inARow(ours(10, 4), ours(14, 2)), 10, Found{Any: true, Last: 15, Records: 6}, ""},
+		{"the first were known", inARow(ours(10, 4), ours(14, 2)), 14, Found{Any: true, Last: 15, Records: 6}, ""},
+		{"all were known", inARow(ours(10, 4), ours(14, 2)), 16, Found{Records: 6}, ""},
+		{"a batch twice", inARow(ours(10, 4), ours(14, 2), ours(10, 4)), 10, Found{Any: true, Last: 15, Twice: 4, Records: 10}, ""},
+		{"a batch twice, cut otherwise", inARow(ours(10, 4), ours(12, 4)), 10, Found{Any: true, Last: 15, Twice: 2, Records: 8}, ""},
+		{"what was known twice is not of the stretch", inARow(ours(10, 4), ours(14, 2), ours(10, 4)), 14, Found{Any: true, Last: 15, Records: 10}, ""},
+		{"half of it is", inARow(ours(10, 4), ours(14, 2), ours(10, 4)), 12, Found{Any: true, Last: 15, Twice: 2, Records: 10}, ""},
+		{"the first is missing", inARow(ours(12, 2)), 10, Found{Any: true, Last: 13, Records: 2}, "2 records before target offset 0 are missing"},
+		{"one between is missing", inARow(ours(10, 1), ours(12, 2)), 10, Found{Any: true, Last: 13, Records: 3}, "1 records before target offset 1 are missing"},
+		{"records that were compacted away count", inARow(cleaned, ours(14, 1)), 10, Found{Any: true, Last: 14, Records: 5}, ""},
+	} {
+		storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
+			s := newScanned(t, fake, cl)
+			s.scan.To, s.scan.Producer, s.scan.Sequence = 99, 7, c.next
+			s.ends(fake, c.raw)
+			for _, whole := range []bool{false, true} {
+				s.scan.Whole = whole
+				got, err := s.scan.Read(t.Context())
+				if whole && c.torn != "" {
+					if !errors.As(err, new(*TornError)) || !strings.Contains(err.Error(), c.torn) {
+						t.Errorf("%s: %v", c.name, err)
+					}
+				} else if err != nil || got != c.want {
+					t.Errorf("%s, whole %v:\n got %+v, %v\nwant %+v", c.name, whole, got, err, c.want)
+				}
+			}
+		})
+	}
+}
+
 func TestScanErrors(t *testing.T) {
 	storing(t, func(t *testing.T, fake *kfake.Cluster, cl *kafka.Cluster) {
 		s := newScanned(t, fake, cl)
@@ -476,14 +550,14 @@ func TestScanErrors(t *testing.T) {
 			scan := s.scan
 			scan.To = 1
 			change(&scan)
-			if _, _, err := scan.Last(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+			if _, err := scan.Read(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("got %v, want %s", err, says)
 			}
 		}
 		fake.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) { return r.ResponseKind(), nil, true })
 		scan := s.scan
 		scan.To = 1
-		if _, _, err := scan.Last(t.Context()); err == nil || !strings.Contains(err.Error(), `leaves out topic "t" partition 0`) {
+		if _, err := scan.Read(t.Context()); err == nil || !strings.Contains(err.Error(), `leaves out topic "t" partition 0`) {
 			t.Errorf("got %v", err)
 		}
 	})
