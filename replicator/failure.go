@@ -168,8 +168,11 @@ func (h *helm) resume(m *member, cause error) {
 	}
 	if m.corrupt++; m.corrupt > corruptAfter {
 		m.corrupt = 0
-		h.stop(m, fmt.Errorf("the batch at source offset %d was refused %d times, fetched anew each time: if its checksum is wrong, "+
-			"the source's log is damaged there: %w", pos, corruptAfter, cause))
+		why := "if its checksum is wrong, the source's log is damaged there"
+		if !errors.Is(cause, kerr.CorruptMessage) {
+			why = "the target's log shows that it is the next one, and its leader does not take it for that"
+		}
+		h.stop(m, fmt.Errorf("the batch at source offset %d was refused %d times, fetched anew each time: %s: %w", pos, corruptAfter, why, cause))
 		return
 	}
 	if wait := m.failing(); m.tries > 1 {

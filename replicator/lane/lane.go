@@ -62,8 +62,7 @@ type Item struct {
 	// request that failed): see drop.
 	Hold *budget.Hold
 
-	seq   int32 // of the first record; set once, by Send, and kept for every resend
-	again bool  // sent more than once
+	seq int32 // of the first record; set once, by Send, and kept for every resend
 }
 
 // Position is what a lane has reached on both sides, and what the next batch
@@ -444,7 +443,6 @@ func (l *Lane) Again(gen uint64) bool {
 	if gen != l.gen || l.shut || l.out >= len(l.flight) {
 		return false
 	}
-	l.flight[l.out].again = true
 	l.out++
 	return true
 }
@@ -491,11 +489,7 @@ func (l *Lane) Ack(base offsets.Target, now int64) (settled bool, err error) {
 	room := l.room
 	l.moves.Add(1)
 	l.mu.Unlock()
-	if it.again {
-		it.drop()
-	} else {
-		it.Hold.Release()
-	}
+	it.Hold.Release() // to be used again, unless Rewind has spoiled it
 	if room != nil {
 		room(l)
 	}
