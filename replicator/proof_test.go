@@ -271,3 +271,53 @@ func TestStuckLanesLeaveMemory(t *testing.T) {
 	carried(t, d, p.admin(t), "pizza")
 	stop()
 }
+
+// A lane whose log takes long to be read holds up no other's start.
+func TestSlowStartHoldsUpNobody(t *testing.T) {
+	p, s, r := pizzaCarried(t)
+	crashed(t, s, r, 50)
+	if err := p.source.CreateTopic("pasta", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.client(t, p.source), "pasta", 0, 10)
+	var on atomic.Bool
+	remembers(p.target, &on, nobody)
+	id, read := p.target.TopicInfo("pizza").TopicID, make(chan struct{})
+	p.target.ControlKey(kmsg.Fetch.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		p.target.KeepControl()
+		for _, rt := range r.(*kmsg.FetchRequest).Topics {
+			if rt.TopicID == id || rt.Topic == "pizza" {
+				p.target.SleepControl(func() { <-read })
+			}
+		}
+		return nil, nil, false
+	})
+	d, stop := start(t, p.config(t, "pizza", "pasta"))
+	carriedPart(t, d, "pasta", 0, 10)
+	reasoned(t, d, "pizza", 0, "starting")
+	close(read)
+	carried(t, d, p.admin(t), "pizza")
+	stop()
+	p.same(t, check.Options{Topic: "pizza"})
+}
+
+// What others wrote behind a lane's last record is read once, not at each start.
+func TestOthersAreReadOnce(t *testing.T) {
+	p, s, r := pizzaCarried(t)
+	foreign := p.client(t, p.target, kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.AllISRAcks()))
+	write(t, foreign, "pizza", 5000, 200)
+	var on atomic.Bool
+	remembers(p.target, &on, nobody)
+	for range 2 {
+		d, stop := start(t, p.config(t, "pizza"))
+		carried(t, d, p.admin(t), "pizza")
+		stop()
+	}
+	rs, err := s.Load(t.Context(), s.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rs[r.Lane].Position; got.Source != 100 || got.Target != 300 || got.Sequence != 100 {
+		t.Errorf("the next start reads the target from offset %d on: %+v", got.Target, got)
+	}
+}

@@ -232,3 +232,26 @@ func TestJoinRuns(t *testing.T) {
 		}
 	}
 }
+
+// A lane that forgets what waits reads on behind what is in flight, and tells the source's
+// broker whose the offset before that is: with another epoch the broker would take it for
+// a log that was cut.
+func TestShedKeepsTheLeader(t *testing.T) {
+	l := New(ID{"t", 0}, "t")
+	l.Start(Plan{Position: Position{Leader: 3}}, 0, nil)
+	gen, _, _, _, _ := l.Fetch()
+	l.Put(gen, []Item{{First: 0, Next: 1, Records: 1, Leader: 4}}, 1, 0, 4, 0)
+	send(l)
+	l.Put(gen, []Item{{First: 1, Next: 2, Records: 1, Leader: 5}}, 2, 0, 5, 0)
+	for _, want := range []Leader{4, 4} {
+		l.Shed()
+		if _, from, leader, _, _ := l.Fetch(); from != 1 || leader != want {
+			t.Errorf("reads on from %d behind leader %d, want 1 and %d", from, leader, want)
+		}
+	}
+	ack(l, 0)
+	l.Shed()
+	if _, from, leader, _, _ := l.Fetch(); from != 1 || leader != 4 {
+		t.Errorf("with nothing in flight: from %d behind leader %d", from, leader)
+	}
+}
