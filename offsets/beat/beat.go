@@ -27,6 +27,7 @@ type topic struct {
 	cl          *kafka.Cluster
 	name        string
 	replication int16 // 0: the cluster's default
+	ours        bool  // read by us, from its start
 
 	mu   sync.Mutex
 	made bool
@@ -45,6 +46,9 @@ func (t *topic) ensure(ctx context.Context) error {
 		return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
 	}
 	t.made = true
+	if !made && t.ours {
+		_ = t.cl.KeepCompacted(ctx, t.name) // refused: it is slower to read
+	}
 	if made {
 		_, _ = t.cl.Ends(ctx, t.name) // once it has a leader; the write tells of what is wrong
 	}
@@ -147,7 +151,9 @@ type Checkpoints struct{ topic topic }
 
 // NewCheckpoints connects to nothing yet.
 func NewCheckpoints(o Options) *Checkpoints {
-	return &Checkpoints{o.topic(o.Target, o.Names.Checkpoints())}
+	c := &Checkpoints{o.topic(o.Target, o.Names.Checkpoints())}
+	c.topic.ours = true
+	return c
 }
 
 // Load reads the last checkpoint of each group and partition; one that was deleted
