@@ -87,7 +87,7 @@ func (s *starter) claim(ctx context.Context) error {
 	s.f.saving <- struct{}{}
 	defer func() { <-s.f.saving }()
 	for _, j := range s.alive() {
-		if r := settled[j.id]; j.fresh && r.Position != j.stored.Position {
+		if r := settled[j.id]; j.fresh && (r.Err != nil || r.Position != j.stored.Position) {
 			// What was asked of both sides may be older than the other's position.
 			j.member.stored, j.err = r, &awayError{errOthersBegan}
 		}

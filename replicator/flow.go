@@ -162,6 +162,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.helm.run(steer) })
 	steering.Go(func() { f.storeLoop(steer) })
 	steering.Go(func() { f.share(ctx, steer) })
+	steering.Go(func() { f.shorten(ctx) })
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
 	steering.Go(func() { newSurveyor(f).run(ctx) })
@@ -193,6 +194,13 @@ func (f *flow) open(ctx context.Context) bool {
 		f.producer, err = f.newProducer(ctx)
 		return err
 	})
+}
+
+// shorten has little to be read at the next start.
+func (f *flow) shorten(ctx context.Context) {
+	if err := f.store.Shorten(ctx); err != nil && ctx.Err() == nil {
+		f.log.Warn("the progress topic may become long", "err", err)
+	}
 }
 
 // persist tries until it succeeds; false if ctx ended before.

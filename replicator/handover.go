@@ -116,6 +116,7 @@ func storedPositions(ctx context.Context, target *kafka.Cluster, flow string) (m
 	}
 	records, err := s.Load(ctx, s.All())
 	for id, r := range records {
+		err = cmp.Or(err, r.Err)
 		out[id] = r.Position.Source
 	}
 	return out, err

@@ -37,6 +37,10 @@ func (f *flow) share(ctx, steer context.Context) {
 	if !ok {
 		return
 	}
+	if passed := f.store.Passed(); len(passed) > 0 {
+		f.log.Warn("the progress topic has records that this kferry cannot read, perhaps of a later one; they are about no lane's position and are left alone",
+			"records", len(passed), "key", passed[0])
+	}
 	s := &seat{f: f, ctx: ctx, steer: steer, early: alone}
 	f.helm.post(func() {
 		f.helm.know(records)

@@ -91,6 +91,7 @@ func (s *starter) take() {
 	defer func() { <-s.f.saving }()
 	for _, j := range s.jobs {
 		j.stored = j.member.stored
+		j.err = j.stored.Err
 		if j.began {
 			stand := j.member.lane.Stand()
 			j.stored.Position, j.sent = stand.Position, stand.Sent

@@ -34,10 +34,17 @@ func StoredTranslate(ctx context.Context, target *kafka.Cluster, flow config.Flo
 	if err != nil {
 		return nil, err
 	}
+	var unread error // of a lane that may be the one
 	for id, r := range records {
-		if q.asks(id, r.TargetTopic) {
+		switch {
+		case r.Err != nil && id.Partition == q.Partition && (q.Reverse || id.Topic == q.Topic):
+			unread = r.Err
+		case q.asks(id, r.TargetTopic):
 			out = append(out, translation(q, flow.Name, storedMap(r, r.Position), id, r.TargetTopic))
 		}
+	}
+	if len(out) == 0 {
+		return nil, unread
 	}
 	return out, nil
 }
@@ -153,6 +160,9 @@ func (e *Exported) export(ctx context.Context, s *progress.Store, target *kafka.
 func clean(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progress.Record) error {
 	set := kadm.TopicsSet{}
 	for id, r := range records {
+		if r.Err != nil {
+			return r.Err
+		}
 		set.Add(r.TargetTopic, id.Partition)
 	}
 	if len(set) == 0 {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/internal/kafka"
 )
@@ -152,27 +151,18 @@ func (p *Pauses) take(r *kgo.Record) {
 
 // find asks where the partition is. A topic that was made anew is read anew.
 func (p *Pauses) find(ctx context.Context) error {
-	req := kmsg.NewPtrMetadataRequest() // kadm would answer from what it knew a second ago
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = &p.s.topic
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, p.s.cl.Client())
+	t, err := p.s.place(ctx)
 	if err != nil {
 		return err
 	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return err
-		}
-		if t.TopicID != p.id {
-			p.id, p.next = t.TopicID, 0
-			clear(p.paused)
-		}
-		for _, d := range t.Partitions {
-			if d.Partition == pauseSlot {
-				p.leader = d.Leader
-				return kerr.ErrorForCode(d.ErrorCode) // says so where there is none
-			}
+	if t.TopicID != p.id {
+		p.id, p.next = t.TopicID, 0
+		clear(p.paused)
+	}
+	for _, d := range t.Partitions {
+		if d.Partition == pauseSlot {
+			p.leader = d.Leader
+			return kerr.ErrorForCode(d.ErrorCode) // says so where there is none
 		}
 	}
 	return kerr.UnknownTopicOrPartition

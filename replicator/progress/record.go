@@ -15,7 +15,7 @@ import (
 	"github.com/kferry/kferry/replicator/lane"
 )
 
-// Version is written into every record. A record of a later version is refused:
+// Version is written into every record. A record of a later version is not read:
 // its fields may mean something else.
 const Version = 1
 
@@ -28,6 +28,19 @@ type Record struct {
 	At                 time.Time
 	// Offsets is the lane's offset map as last stored; set by Load alone.
 	Offsets *Offsets
+	// Err tells that the lane's record cannot be read, and why; nothing but Lane is
+	// known then. The lane must not go on, or begin: it has records on the target.
+	Err error
+}
+
+// versionError means that a later kferry wrote a record.
+type versionError struct {
+	key     string
+	version int
+}
+
+func (e *versionError) Error() string {
+	return fmt.Sprintf("progress record %q has version %d, this kferry knows up to %d: run a later kferry", e.key, e.version, Version)
 }
 
 // Offsets is a stored offset map (offsets.Map). Its record tells where the lane
@@ -126,12 +139,14 @@ func (w *wire) decode(key string, value []byte) (Record, error) {
 	if !ok {
 		return Record{}, fmt.Errorf("progress record with key %q: want lane/<topic>/<partition>", key)
 	}
-	if err := json.Unmarshal(value, w); err != nil {
-		return Record{}, fmt.Errorf("progress record %q: %w", key, err)
-	}
+	bad := json.Unmarshal(value, w)
 	switch {
-	case w.Version > Version || w.Version < 1:
-		return Record{}, fmt.Errorf("progress record %q has version %d, this kferry knows up to %d: run a later kferry", key, w.Version, Version)
+	case w.Version > Version: // its fields may be of other types, too
+		return Record{}, &versionError{key, w.Version}
+	case bad != nil:
+		return Record{}, fmt.Errorf("progress record %q: %w", key, bad)
+	case w.Version < 1:
+		return Record{}, fmt.Errorf("progress record %q has version %d, and there is none below 1", key, w.Version)
 	case w.Source.Topic != id.Topic || w.Source.Partition != id.Partition:
 		return Record{}, fmt.Errorf("progress record %q is about %s/%d", key, w.Source.Topic, w.Source.Partition)
 	case w.Source.Offset < 0 || w.Target.Offset < 0 || w.Producer.Sequence < 0 || w.Producer.Epoch < 0 || w.Producer.ID < 0:

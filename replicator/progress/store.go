@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/lane"
@@ -43,6 +45,8 @@ type Store struct {
 	// claim that lies below an end would otherwise not be seen again, and its lane
 	// be claimed a second time. The lanes' offset maps are left out.
 	begun map[lane.ID]Record
+	// passed are keys that were read and are not known.
+	passed map[string]bool
 }
 
 // Topic is the name of the progress topic of a flow.
@@ -68,6 +72,16 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 	return s, nil
 }
 
+// Shorten has the target compact the topic soon after it is written: one that an
+// earlier kferry made holds each record of up to a week.
+func (s *Store) Shorten(ctx context.Context) error {
+	if err := s.cl.KeepCompacted(ctx, s.topic); err != nil {
+		return fmt.Errorf("%w: where it is compacted days later, a start or taking lanes over reads for minutes: "+
+			"allow our user to DescribeConfigs and AlterConfigs it, or set segment.ms=300000, segment.bytes=16777216 and min.cleanable.dirty.ratio=0.1 by hand", err)
+	}
+	return nil
+}
+
 // ErrNone means that a flow has no progress topic.
 var ErrNone = errors.New("no kferry has carried the flow to there, or our user may not see it")
 
@@ -82,7 +96,7 @@ func Find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
 
 // find returns a store with no slots if there is no topic.
 func find(ctx context.Context, cl *kafka.Cluster, flow string) (*Store, error) {
-	s := &Store{cl: cl, topic: Topic(flow), ends: map[int32]int64{}, begun: map[lane.ID]Record{}}
+	s := &Store{cl: cl, topic: Topic(flow), ends: map[int32]int64{}, begun: map[lane.ID]Record{}, passed: map[string]bool{}}
 	ts, err := cl.Admin().ListTopics(ctx, s.topic)
 	if err != nil {
 		return nil, kafka.Explain(cl.Alias(), err)
@@ -114,6 +128,13 @@ func (s *Store) Slot(id lane.ID) int32 {
 	return int32(byKey.Partition(&kgo.Record{Key: []byte(Key(id))}, s.slots))
 }
 
+// home is the slot of the lane that key is about.
+func (s *Store) home(key string) int32 {
+	_, of, _ := strings.Cut(key, "/")
+	id, _ := parseKey(lanePrefix + of)
+	return s.Slot(id)
+}
+
 // compacted refuses a topic that forgets: progress older than its retention
 // would be lost without a word. Where settings cannot be read it has to trust.
 func (s *Store) compacted(ctx context.Context) error {
@@ -132,7 +153,8 @@ func (s *Store) compacted(ctx context.Context) error {
 }
 
 // Load reads slots to their ends: the last record of every lane, or where a
-// replica that went away before it stored one claimed to begin.
+// replica that went away before it stored one claimed to begin. One that cannot be
+// read has Err.
 func (s *Store) Load(ctx context.Context, slots []int32) (map[lane.ID]Record, error) {
 	from := map[int32]int64{}
 	for _, slot := range slots {
@@ -140,58 +162,106 @@ func (s *Store) Load(ctx context.Context, slots []int32) (map[lane.ID]Record, er
 			from[slot] = 0
 		}
 	}
-	c := newContent()
-	if err := s.scan(ctx, from, c); err != nil {
-		return nil, err
-	}
-	return c.begun(), nil
+	t, err := s.scan(ctx, from)
+	return t.begun(), err
+}
+
+// Passed are the keys that were read so far and are not known here.
+func (s *Store) Passed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.passed))
 }
 
 // scan reads the slots in from, each from that offset to its present end.
-func (s *Store) scan(ctx context.Context, from map[int32]int64, into *content) error {
+func (s *Store) scan(ctx context.Context, from map[int32]int64) (told, error) {
 	if len(from) == 0 {
-		return nil
+		return told{}, nil
 	}
-	ends, err := s.cl.Ends(ctx, s.topic)
+	c := newContent()
+	ends, err := s.read(ctx, from, c)
 	if err != nil {
-		return fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
+		return told{}, fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
 	}
-	todo := map[int32]int64{}
-	at := map[int32]kgo.Offset{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if start, ok := from[o.Partition]; ok && o.Offset > start {
-			todo[o.Partition] = o.Offset
-			at[o.Partition] = kgo.NewOffset().At(start)
-		}
-	})
-	if len(todo) > 0 {
-		cl, err := s.cl.NewClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: at}),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		if err := s.read(ctx, cl, maps.Clone(todo), into); err != nil {
-			return err
-		}
-	}
+	t := c.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for slot, start := range from {
-		s.ends[slot] = max(s.ends[slot], start, todo[slot])
+		s.ends[slot] = max(s.ends[slot], start, ends[slot])
 	}
-	s.learn(into)
-	return nil
+	s.learn(t)
+	return t, nil
+}
+
+// read takes in what slots have from those offsets on, all of them at once, and
+// returns where they end.
+func (s *Store) read(ctx context.Context, from map[int32]int64, into *content) (map[int32]int64, error) {
+	listed, err := s.cl.Ends(ctx, s.topic)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := s.cl.Admin().ListStartOffsets(ctx, s.topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends := map[int32]int64{}
+	var reading errgroup.Group
+	parts := map[int32]*content{}
+	for _, p := range t.Partitions {
+		at, ok := from[p.Partition]
+		end, _ := listed.Lookup(s.topic, p.Partition)
+		if !ok || end.Offset <= at {
+			continue
+		}
+		start, _ := starts.Lookup(s.topic, p.Partition)
+		part := newContent()
+		parts[p.Partition], ends[p.Partition] = part, end.Offset
+		log := kafka.Log{Link: s.cl.Aside(), Leader: p.Leader, Topic: s.topic, TopicID: t.TopicID, Partition: p.Partition}
+		reading.Go(func() error { return part.read(ctx, log, max(at, start.Offset), end.Offset) })
+	}
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
+	for slot, part := range parts {
+		into.join(part, func(key string) bool { return s.home(key) == slot })
+	}
+	return ends, nil
+}
+
+// place asks where the topic's partitions are.
+func (s *Store) place(ctx context.Context) (kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest() // kadm would answer from what it knew a second ago
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &s.topic
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, s.cl.Client())
+	if err != nil {
+		return kmsg.MetadataResponseTopic{}, err
+	}
+	if len(resp.Topics) != 1 {
+		return kmsg.MetadataResponseTopic{}, kerr.UnknownTopicOrPartition
+	}
+	return resp.Topics[0], kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 }
 
 // learn keeps what was read. The caller holds mu.
-func (s *Store) learn(c *content) {
-	for id, r := range c.claims {
+func (s *Store) learn(t told) {
+	for id, r := range t.claims {
 		if _, ok := s.begun[id]; !ok {
 			s.begun[id] = r
 		}
 	}
-	maps.Copy(s.begun, c.lanes)
+	maps.Copy(s.begun, t.lanes)
+	for _, key := range t.passed {
+		s.passed[key] = true
+	}
 }
 
 func (s *Store) end(slot int32) (int64, bool) {
@@ -199,142 +269,6 @@ func (s *Store) end(slot int32) (int64, bool) {
 	defer s.mu.Unlock()
 	end, ok := s.ends[slot]
 	return end, ok
-}
-
-// read consumes until every partition in todo has reached its offset.
-func (s *Store) read(ctx context.Context, cl *kgo.Client, todo map[int32]int64, into *content) error {
-	var starts kadm.ListedOffsets
-	for len(todo) > 0 {
-		poll, cancel := context.WithTimeout(ctx, time.Second)
-		fs := cl.PollFetches(poll)
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var bad error
-		fs.EachError(func(_ string, _ int32, err error) {
-			if !errors.Is(err, context.DeadlineExceeded) {
-				bad = err
-			}
-		})
-		if bad != nil {
-			return fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), bad))
-		}
-		fs.EachRecord(func(r *kgo.Record) {
-			if err := into.keep(r); err != nil {
-				bad = err
-			}
-			if end, ok := todo[r.Partition]; ok && r.Offset+1 >= end {
-				delete(todo, r.Partition)
-			}
-		})
-		if bad != nil {
-			return fmt.Errorf("progress topic %q: %w", s.topic, bad)
-		}
-		if fs.NumRecords() > 0 {
-			continue
-		}
-		// A partition whose last offsets hold no record (all compacted away)
-		// never shows its end.
-		var err error
-		if starts, err = s.cl.Admin().ListStartOffsets(ctx, s.topic); err != nil {
-			return err
-		}
-		starts.Each(func(o kadm.ListedOffset) {
-			if end, ok := todo[o.Partition]; ok && o.Offset >= end {
-				delete(todo, o.Partition)
-			}
-		})
-	}
-	return nil
-}
-
-// content is what some stretch of the topic says.
-type content struct {
-	lanes  map[lane.ID]Record   // the last record of each
-	claims map[lane.ID]Record   // the first claim of each
-	maps   map[lane.ID]*Offsets // the last of each
-}
-
-func newContent() *content {
-	return &content{lanes: map[lane.ID]Record{}, claims: map[lane.ID]Record{}, maps: map[lane.ID]*Offsets{}}
-}
-
-// begun are the lanes that have a place to go on from: their last record with
-// their offset map, or else the claim that came first.
-func (c *content) begun() map[lane.ID]Record {
-	out := maps.Clone(c.claims)
-	for id, r := range c.lanes {
-		out[id] = r.with(c.maps[id])
-	}
-	return out
-}
-
-// with gives r its offset map. One that was taken after r tells the later position
-// as well: it ends there, and what it says is not to be learned again, for records
-// that it knows would count twice.
-func (r Record) with(o *Offsets) Record {
-	if o == nil || o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic {
-		return r
-	}
-	r.Offsets = o
-	if p := o.Position; p.Producer == r.Position.Producer && p.Epoch == r.Position.Epoch && p.Source > r.Position.Source {
-		r.Position = p
-	}
-	return r
-}
-
-// keep takes one record of the topic.
-func (c *content) keep(r *kgo.Record) error {
-	if r.Attrs.IsControl() {
-		return nil
-	}
-	if _, ok := parsePauseKey(string(r.Key)); ok {
-		return nil // not about a lane: see Pauses
-	}
-	if of, ok := strings.CutPrefix(string(r.Key), mapPrefix); ok {
-		return c.keepMap(lanePrefix+of, r.Value)
-	}
-	key, claim := strings.CutPrefix(string(r.Key), claimPrefix)
-	if claim {
-		key = lanePrefix + key
-	}
-	if r.Value == nil {
-		id, ok := parseKey(key)
-		switch {
-		case ok && claim:
-			delete(c.claims, id)
-		case ok:
-			delete(c.lanes, id)
-		}
-		return nil
-	}
-	rec, err := decode(key, r.Value)
-	if err != nil {
-		return err
-	}
-	if !claim {
-		c.lanes[rec.Lane] = rec
-	} else if _, ok := c.claims[rec.Lane]; !ok {
-		c.claims[rec.Lane] = rec
-	}
-	return nil
-}
-
-// keepMap takes the offset map of the lane with that key.
-func (c *content) keepMap(key string, value []byte) error {
-	id, ok := parseKey(key)
-	if value == nil {
-		if ok {
-			delete(c.maps, id)
-		}
-		return nil
-	}
-	o, err := decodeOffsets(key, value)
-	if err == nil {
-		c.maps[o.Lane] = &o
-	}
-	return err
 }
 
 // Save writes records and offset maps, and returns once the target has them all,
@@ -412,7 +346,7 @@ func (s *Store) Claim(ctx context.Context, records []Record) (map[lane.ID]Record
 		}
 	}
 	s.mu.Unlock()
-	if err := s.scan(ctx, before, newContent()); err != nil {
+	if _, err := s.scan(ctx, before); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

@@ -9,6 +9,10 @@ import (
 	"hash/crc32"
 	"maps"
 	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -237,18 +241,120 @@ func TestLoadPastMarkers(t *testing.T) {
 	})
 }
 
-func TestLoadRefusesForeignRecords(t *testing.T) {
-	for key, value := range map[string]string{
-		"hello": "{}", "lane/a/0": "not json", "lane/a/1": `{"version":9}`, "": "x",
-	} {
-		storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
-			save(t, open(t, cl), recordOf("a", 0, 5))
-			write(t, cl, &kgo.Record{Key: []byte(key), Value: []byte(value)})
-			_, err := open(t, cl).Load(t.Context(), []int32{0, 1, 2, 3, 4, 5, 6, 7})
-			if err == nil || !strings.Contains(err.Error(), `progress topic "kferry.flow.progress": progress record `) {
-				t.Errorf("%q: %v", key, err)
+// Keys that are not known are passed over, and counted.
+func TestLoadPassesOverForeignRecords(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		good := recordOf("a", 0, 5)
+		save(t, open(t, cl), good)
+		keys := []string{"", "claim/a", "hello", "lane/a/01", "lane/a/b/0", "later/a/0", "offsets/a/0"}
+		for i, key := range append(keys, "hello") {
+			write(t, cl, &kgo.Record{Key: []byte(key), Value: []byte("x"), Topic: Topic("flow"), Partition: int32(i % Slots)})
+		}
+		s := open(t, cl)
+		got, err := s.Load(t.Context(), s.All())
+		if want := map[lane.ID]Record{good.Lane: good}; err != nil || !maps.Equal(got, want) {
+			t.Errorf("%v, %v", got, err)
+		}
+		if !slices.Equal(s.Passed(), keys) {
+			t.Errorf("passed over %q", s.Passed())
+		}
+	})
+}
+
+// A record that cannot be read is its lane's, for a claim as well: the lane does not begin anew.
+func TestUnreadableLanesAreNotBegunAnew(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		later, damaged, claimed := lane.ID{Topic: "a"}, lane.ID{Topic: "a", Partition: 1}, lane.ID{Topic: "a", Partition: 2}
+		write(t, cl,
+			&kgo.Record{Key: []byte(Key(later)), Value: []byte(`{"version":7,"source":"elsewhere"}`)},
+			&kgo.Record{Key: []byte(Key(damaged)), Value: []byte(`{"version":1,`)},
+			&kgo.Record{Key: []byte(claimKey(claimed)), Value: []byte("x"), Topic: s.topic, Partition: s.Slot(claimed)})
+		mine := []Record{recordOf("a", 0, 5), recordOf("a", 1, 5), recordOf("a", 2, 5), recordOf("a", 3, 5)}
+		settled, err := s.Claim(t.Context(), mine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{
+			`progress record "lane/a/0" has version 7, this kferry knows up to 1: run a later kferry`,
+			`progress record "lane/a/1": unexpected end of JSON input: write it as it was, or start the lane over: see "To forget a lane"`,
+			`progress record "lane/a/2": invalid character`,
+			"",
+		} {
+			id := lane.ID{Topic: "a", Partition: int32(i)}
+			for _, r := range []Record{settled[id], load(t, cl)[id]} {
+				if want == "" != (r.Err == nil) || want != "" && !strings.Contains(r.Err.Error(), want) {
+					t.Errorf("%v: %v\nwant %s", id, r.Err, want)
+				}
 			}
-		})
+		}
+		// A record of the lane counts more than a claim, however that reads.
+		begun := recordOf("a", 2, 9)
+		save(t, s, begun)
+		if got := load(t, cl)[claimed]; got != begun {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// Whatever the topic holds: each lane whose last record can be read is found with it, each whose last cannot be is told of,
+// and no other lane is.
+func TestLoadOfAnyMix(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := []string{"", "{}", "[]", "null", `{"version":2}`, `{"version":"2"}`}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad = append(bad, strings.SplitN(string(raw), "\n", 3)[2])
+	}
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		c, slots := newContent(), [2]*content{newContent(), newContent()}
+		good, flagged := map[lane.ID]Record{}, map[lane.ID]bool{}
+		for range r.IntN(200) {
+			rec := recordOf("t", int32(r.IntN(20)), offsets.Source(r.IntN(1000)))
+			id := rec.Lane
+			at := slots[id.Partition%2]
+			delete(good, id)
+			delete(flagged, id)
+			switch r.IntN(8) {
+			case 0:
+				at.keep(&kgo.Record{Key: []byte(Key(id))})
+			case 1:
+				flagged[id] = true
+				at.keep(&kgo.Record{Key: []byte(Key(id)), Value: []byte("x" + bad[r.IntN(len(bad))])})
+			case 2:
+				flagged[id] = true
+				at.keep(&kgo.Record{Key: []byte(Key(id)), Value: fmt.Appendf(nil, `{"version":%d}`, 2+r.IntN(9))})
+			default:
+				v, err := rec.encode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				good[id] = rec
+				at.keep(&kgo.Record{Key: []byte(Key(id)), Value: v})
+			}
+			foreign := []byte(bad[r.IntN(len(bad))])
+			at.keep(&kgo.Record{Key: foreign, Value: foreign})
+			at.keep(&kgo.Record{Key: []byte(mapKey(id)), Value: foreign})
+		}
+		for _, slot := range slots {
+			c.join(slot, func(string) bool { return true })
+		}
+		got := c.tell().begun()
+		for id, r := range got {
+			if (r.Err != nil) != flagged[id] || r.Err == nil && r != good[id] {
+				t.Fatalf("seed %d: %v is %+v, want %+v or an error: %v", seed, id, r, good[id], flagged[id])
+			}
+		}
+		if len(got) != len(good)+len(flagged) {
+			t.Fatalf("seed %d: %d lanes, want %d and %d that cannot be read", seed, len(got), len(good), len(flagged))
+		}
 	}
 }
 
@@ -260,7 +366,7 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 			fake.KeepControl()
 			return nil, nil, true // never an answer
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := s.Load(ctx, s.All()); ctx.Err() == nil || err == nil {
 			t.Errorf("%v, %v", err, ctx.Err())
