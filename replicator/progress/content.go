@@ -124,13 +124,22 @@ func (t told) begun() map[lane.ID]Record {
 // with gives r its offset map. One that was taken after r tells the later position
 // as well: it ends there, and what it says is not to be learned again, for records
 // that it knows would count twice.
+//
+// A map that is not of this record is left out: one of another topic, also of one
+// by the same name, and one that was taken later under another count of sequences.
+// That is of before the lane was forgotten, or went back on its source.
 func (r Record) with(o *Offsets) Record {
-	if o == nil || o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic {
+	switch {
+	case o == nil || r.Err != nil:
 		return r
+	case o.SourceID != r.SourceID || o.TargetTopic != r.TargetTopic || o.TargetID != r.TargetID:
+		return r
+	case o.Position.Source <= r.Position.Source:
+	case o.Position.Producer != r.Position.Producer || o.Position.Epoch != r.Position.Epoch:
+		return r
+	default:
+		r.Position = o.Position
 	}
 	r.Offsets = o
-	if p := o.Position; p.Producer == r.Position.Producer && p.Epoch == r.Position.Epoch && p.Source > r.Position.Source {
-		r.Position = p
-	}
 	return r
 }

@@ -781,6 +781,116 @@ func TestOffsetsAreLoadedWithTheirLane(t *testing.T) {
 	})
 }
 
+// A map counts for the record that it belongs to, and tells the position only if it is of the same count of sequences.
+func TestMapsOfOtherRecords(t *testing.T) {
+	r := recordOf("t", 0, 40)
+	r.TargetID, r.Position.Epoch = [16]byte{2}, 3
+	at := func(source offsets.Source) func(*Record) {
+		return func(o *Record) { o.Position.Source, o.Position.Sequence = source, int32(source) }
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Record)
+		given  bool
+		moved  bool // to the map's position
+	}{
+		{"before", at(30), true, false},
+		{"at the record", at(40), true, false},
+		{"later", at(60), true, true},
+		{"before, of another source topic", func(o *Record) { at(30)(o); o.SourceID = [16]byte{9} }, false, false},
+		{"later, of another source topic", func(o *Record) { at(60)(o); o.SourceID = [16]byte{9} }, false, false},
+		{"before, of a target topic of the same name", func(o *Record) { at(30)(o); o.TargetID = [16]byte{9} }, false, false},
+		{"later, of a target topic of the same name", func(o *Record) { at(60)(o); o.TargetID = [16]byte{9} }, false, false},
+		{"of another target topic", func(o *Record) { at(30)(o); o.TargetTopic = "y" }, false, false},
+		{"before records were set aside", func(o *Record) { at(30)(o); o.Position.Epoch = 2 }, true, false},
+		{"at the record, of another producer", func(o *Record) { at(40)(o); o.Position.Producer = 7 }, true, false},
+		{"later, of another epoch", func(o *Record) { at(60)(o); o.Position.Epoch = 2 }, false, false},
+		{"later, of another producer", func(o *Record) { at(60)(o); o.Position.Producer = 7 }, false, false},
+	} {
+		o := &Offsets{Record: r}
+		c.change(&o.Record)
+		got := r.with(o)
+		want := r.Position
+		if c.moved {
+			want = o.Position
+		}
+		if (got.Offsets == o) != c.given || got.Position != want {
+			t.Errorf("%s: given %v, at %+v", c.name, got.Offsets != nil, got.Position)
+		}
+	}
+	if bad := (Record{Err: errors.New("x")}); bad.with(&Offsets{}) != bad {
+		t.Error("a record that cannot be read gets a map")
+	}
+}
+
+// A lane that was forgotten by hand, and left with the map of before, begins without it.
+func TestForgottenLaneHasNoMap(t *testing.T) {
+	for name, anew := range map[string]func(*Record){
+		"on a new target topic": func(r *Record) { r.TargetID = [16]byte{77} },
+		"on the same":           func(*Record) {},
+	} {
+		storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+			old := recordOf("t", 3, 1000)
+			old.TargetID = [16]byte{9}
+			if err := open(t, cl).Save(t.Context(), []Record{old}, []Offsets{{old, []byte("map")}}); err != nil {
+				t.Fatal(err)
+			}
+			write(t, cl, &kgo.Record{Key: []byte(Key(old.Lane))})
+			fresh := old
+			fresh.Position = lane.Position{Producer: 5, Target: 1007}
+			anew(&fresh)
+			save(t, open(t, cl), fresh)
+			if got := load(t, cl)[old.Lane]; got != fresh {
+				t.Errorf("%s: %+v with offsets %+v", name, got, got.Offsets)
+			}
+		})
+	}
+}
+
+// A map is in the log before its lane's record: whoever reads the record has the map.
+func TestMapsGoBeforeTheirRecords(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		r := recordOf("t", 0, 5)
+		if err := s.Save(t.Context(), []Record{r}, []Offsets{{r, nil}}, r.Lane); err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		if err := cl.ReadTopic(t.Context(), s.topic, func(r *kgo.Record) error {
+			keys = append(keys, string(r.Key))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{mapKey(r.Lane), Key(r.Lane), claimKey(r.Lane)}; !slices.Equal(keys, want) {
+			t.Errorf("written: %q, want %q", keys, want)
+		}
+	})
+}
+
+// What is known of a lane counts more than a claim that is read later.
+func TestALaterClaimDoesNotReplaceWhatIsKnown(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		s := open(t, cl)
+		known, claim, neighbour := recordOf("t", 0, 50), recordOf("t", 0, 5), recordOf("t", 1, 0)
+		for s.Slot(neighbour.Lane) != s.Slot(known.Lane) {
+			neighbour.Lane.Partition++
+		}
+		save(t, s, known)
+		v, err := claim.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, cl, &kgo.Record{Key: []byte(claimKey(claim.Lane)), Value: v, Topic: s.topic, Partition: s.Slot(claim.Lane)})
+		if _, err := s.Claim(t.Context(), []Record{neighbour}); err != nil { // reads the slot on from where it was known
+			t.Fatal(err)
+		}
+		if got, err := s.Claim(t.Context(), []Record{claim}); err != nil || got[known.Lane] != known {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
 // A replica may come to a lane later than to its neighbour in the same slot, and has read the slot meanwhile: what it
 // read there of the lane counts, though it did not ask for it then.
 func TestAClaimSeenInPassingCounts(t *testing.T) {
