@@ -255,8 +255,8 @@ func (c *bulkConn) next() error {
 		c.head, c.rest = c.buf[:answerHead], size
 		return nil
 	}
-	if size < 0 || size > maxReadBytes {
-		return fmt.Errorf("the broker announces an answer of %d bytes, at most %d are accepted", size+4, maxReadBytes)
+	if size < 0 || size > MaxReadBytes {
+		return fmt.Errorf("the broker announces an answer of %d bytes, at most %d are accepted", size+4, MaxReadBytes)
 	}
 	body := t.room(int(size))[:size]
 	if _, err := io.ReadFull(c.Conn, body); err != nil {

@@ -179,7 +179,7 @@ func TestBulkBadAnswers(t *testing.T) {
 	req.Version = 12
 	whole := answerFrame(2, true, []byte{0}, fetched(12, []byte("records")).AppendTo(nil))
 	huge := bytes.Clone(whole)
-	binary.BigEndian.PutUint32(huge, maxReadBytes+5)
+	binary.BigEndian.PutUint32(huge, MaxReadBytes+5)
 	for name, c := range map[string]struct {
 		in   []byte
 		kgo  bool // sees an answer, whose ReadFrom fails

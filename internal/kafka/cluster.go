@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// One fetch response, in bytes. A response holds at least one whole batch
-	// however large, so this also bounds the largest batch that can be carried.
-	maxReadBytes = 256 << 20
+	// MaxReadBytes is the most bytes of a fetch response. One holds at least a whole
+	// batch however large, so this also bounds the largest batch that can be carried.
+	MaxReadBytes = 256 << 20
 	// Below the ten minutes after which brokers, and the six after which cloud
 	// load balancers, drop an idle connection; above kgo's 30 s, which would
 	// make a quiet lane pay a new TLS and SCRAM handshake for each batch.
@@ -141,7 +141,7 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 			return min(leastRetryPause<<min(max(fails-1, 0), 10), mostRetryPause)
 		}),
 		kgo.ProducerLinger(0), // only progress goes through kgo's producer, in one call
-		kgo.BrokerMaxReadBytes(maxReadBytes),
+		kgo.BrokerMaxReadBytes(MaxReadBytes),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.DisableClientMetrics(),
 	}

@@ -19,7 +19,7 @@ func splitting(t testing.TB, batches int) func() {
 	b := budget.New(1 << 30)
 	return func() {
 		b.Adjust(int64(len(raw)))
-		s := splitter{end: math.MaxInt64, limit: 1 << 20, exact: true, rec: rec, hold: b.Hold(int64(len(raw)))}
+		s := splitter{end: math.MaxInt64, limit: 1 << 20, rec: rec, hold: b.Hold(int64(len(raw)))}
 		if err := s.run(raw, nil); err != nil || len(s.items) != batches {
 			t.Fatal(len(s.items), err)
 		}

@@ -128,7 +128,9 @@ type cursor struct {
 	large   int32 // of a batch that came cut
 	wanted  bool  // part of the request, or of the session
 	full    bool
-	damaged int // responses in a row that could not be read
+	damaged int   // responses in a row that could not be read
+	gaps    bool  // offsets are missing on the source
+	seen    place // where some seemed to be missing
 }
 
 // tellAgain has the next look find that the session must be told of c.
@@ -265,13 +267,13 @@ func (f *Fetcher) exchange(ctx, io context.Context, req *kmsg.FetchRequest) (got
 	f.adapt(got)
 	if got == 0 {
 		f.o.Budget.Adjust(-reserved)
-		f.hand(resp, nil)
+		f.hand(resp, nil, true)
 		return 0
 	}
 	held := int64(cap(buffer))
 	f.o.Budget.Adjust(held - reserved)
 	hold := f.o.Budget.Hold(held).Lend(buffer)
-	f.hand(resp, hold)
+	f.hand(resp, hold, got < reserved)
 	hold.Release()
 	return got
 }
@@ -432,12 +434,16 @@ func (f *Fetcher) count(c *cursor, wanted, full bool) {
 	c.wanted, c.full = wanted, full
 }
 
-// hand gives each partition of the answer to its lane.
-func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
+// hand gives each partition of the answer to its lane. roomy tells that the answer
+// had room for more.
+func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold, roomy bool) {
+	first := true // a broker sends the first batch whole, whatever its size
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
+			whole := roomy || first
+			first = first && len(p.RecordBatches) == 0
 			c := f.byID[partition{t.TopicID, p.Partition}]
 			if t.Topic != "" { // below version 13
 				c = f.byName[lane.ID{Topic: t.Topic, Partition: p.Partition}]
@@ -454,7 +460,7 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
 				f.fail(c, kafka.Resume, fmt.Errorf("the source's log was truncated: up to offset %d it is the one that was read, to offset %d", d.EndOffset, c.from))
 				continue
 			}
-			f.give(c, p, hold)
+			f.give(c, p, hold, whole)
 		}
 	}
 	if resp.ThrottleMillis == 0 { // else a broker leaves out what it has to say
@@ -462,17 +468,19 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold) {
 	}
 }
 
-func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *budget.Hold) {
+// give hands c what came of its partition; roomy tells that all that was asked for
+// had room in the answer.
+func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *budget.Hold, roomy bool) {
 	c.lane.Seen(offsets.Source(p.LogStartOffset), offsets.Source(p.HighWatermark), f.heard, f.beat)
 	if len(p.RecordBatches) == 0 {
 		return
 	}
 	s := splitter{
-		from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, alone: c.Alone, cut: int64(c.Cut), exact: c.Exact,
+		from: int64(c.from), leader: c.leader, end: p.HighWatermark, skip: c.skip, limit: c.Limit, alone: c.Alone, cut: int64(c.Cut), gaps: c.gaps, seen: c.seen,
 		rec: f.rec, hold: hold, items: f.items[:0],
 	}
 	err := s.run(p.RecordBatches, p.AbortedTransactions)
-	f.items = s.items
+	f.items, c.gaps, c.seen = s.items, s.gaps, s.seen
 	defer clear(f.items) // Put has copied them; they must not keep their responses alive
 	if !c.lane.Put(c.gen, s.items, offsets.Source(s.next), s.skipped, s.leader, f.heard) {
 		for _, it := range s.items {
@@ -480,7 +488,11 @@ func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *bud
 		}
 	}
 	f.mark(c.lane)
-	if s.short > 0 {
+	switch {
+	case s.short == 0:
+	case s.short > kafka.MaxReadBytes, s.short <= int(c.ask) && roomy:
+		err = &batch.BadError{Offset: s.next, Reason: fmt.Sprintf("it is to have %d bytes, and of %d that were asked for %d came", s.short, c.ask, len(p.RecordBatches))}
+	default:
 		// Either the response was full, or the batch is larger than we ask for.
 		// Never ask for less: a lane would fetch batch by batch from then on.
 		c.large = max(c.large, int32(s.short))
@@ -500,6 +512,8 @@ func (f *Fetcher) broken(c *cursor, at int64, err error) {
 	var large *recode.TooLargeError
 	var bad *batch.BadError
 	switch {
+	case errors.Is(err, errDoubt):
+		c.tellAgain()
 	case errors.Is(err, errGap):
 		f.fail(c, kafka.Resume, err)
 	case errors.As(err, &large):

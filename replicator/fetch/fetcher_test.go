@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/lane"
 )
@@ -294,6 +295,43 @@ func TestFetcherReadsDamageAgain(t *testing.T) {
 				t.Errorf("asked at %v", asked)
 			}
 		})
+	}
+}
+
+// A batch whose length is wrong comes cut each time, however much is asked for: it is damaged. No more is asked for than
+// an answer may have.
+func TestFetcherWrongLength(t *testing.T) {
+	for name, length := range map[string]byte{"more than an answer may have": 0x40, "more than there is": 0x01} {
+		for _, times := range []int{damagedAfter - 1, 100} { // it is right again, or stays so
+			fetching(t, func(t *testing.T, w *world) {
+				l := w.lane("a", 0, 0)
+				w.write("a", 0, "1")
+				bad := append(data(0, 2).bytes(), make([]byte, 5000)...)
+				bad[8] = length
+				asked, most := 0, int32(0)
+				for range times {
+					w.answer(func(req *kmsg.FetchRequest, resp *kmsg.FetchResponse) error {
+						asked++
+						for _, rt := range req.Topics { // none: as before
+							most = max(most, rt.Partitions[0].PartitionMaxBytes)
+						}
+						w.part(resp, "a", 0, 0, bad)
+						return nil
+					})
+				}
+				w.add(l)
+				w.settle()
+				if times < damagedAfter {
+					want(t, take(t, l), "1")
+					w.wantFailed(l, "")
+				} else {
+					w.wantFailed(l, "stop: the source's batch at offset 0 is damaged, read 5 times")
+				}
+				if asked > damagedAfter+1 || most > kafka.MaxReadBytes {
+					t.Errorf("%s: %d fetches, of %d bytes at most", name, asked, most)
+				}
+			})
+		}
 	}
 }
 

@@ -274,14 +274,52 @@ func TestVerdictsOfBrokenRecords(t *testing.T) {
 		l := lane.New(lane.ID{Topic: "t"}, "t")
 		l.Start(lane.Plan{Skip: c.skip}, 0, nil)
 		f.Add(Source{Lane: l, Limit: 60})
-		f.next()
-		p := kmsg.FetchResponseTopicPartition{HighWatermark: 1 << 40, RecordBatches: c.raw}
-		f.give(f.cursors[l], &p, budget.New(0).Hold(0))
+		for range 2 { // a gap is looked at twice
+			f.next()
+			p := kmsg.FetchResponseTopicPartition{HighWatermark: 1 << 40, RecordBatches: c.raw}
+			if cur := f.cursors[l]; cur != nil {
+				f.give(cur, &p, budget.New(0).Hold(0), true)
+			}
+		}
 		if got != c.want || c.says != "" && !strings.Contains(fmt.Sprint(cause), c.says) {
 			t.Errorf("%s: %v, %v", c.name, got, cause)
 		}
 		if failed := f.cursors[l] == nil; failed != (c.want != kafka.Keep) {
 			t.Errorf("%s: left the fetcher: %v", c.name, failed)
 		}
+	}
+}
+
+// In an answer that is full a batch comes cut because no more had room, unless it is the first.
+func TestCutInAFullAnswer(t *testing.T) {
+	failed := map[string]error{}
+	f := New(Options{Budget: budget.New(1 << 30), Failed: func(l *lane.Lane, _ kafka.Verdict, err error) { failed[l.ID.Topic] = err }})
+	lanes := map[string]*lane.Lane{}
+	for _, topic := range []string{"a", "b"} {
+		lanes[topic] = lane.New(lane.ID{Topic: topic}, topic)
+		lanes[topic].Start(lane.Position{}, 0, 0, nil)
+		f.Add(Source{Lane: lanes[topic]})
+	}
+	part := func(topic string, raw []byte) kmsg.FetchResponseTopic {
+		rt := kmsg.NewFetchResponseTopic()
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rt.Topic, rp.HighWatermark, rp.RecordBatches = topic, 1<<40, raw
+		rt.Partitions = append(rt.Partitions, rp)
+		return rt
+	}
+	whole, cut := data(0, 2).bytes(), data(0, 2).bytes()[:70]
+	for range 2 * damagedAfter {
+		f.next()
+		f.hand(&kmsg.FetchResponse{Topics: []kmsg.FetchResponseTopic{part("a", whole), part("b", cut)}}, budget.New(0).Hold(0), false)
+	}
+	if len(failed) > 0 {
+		t.Errorf("failed: %v", failed)
+	}
+	for range damagedAfter {
+		f.next()
+		f.hand(&kmsg.FetchResponse{Topics: []kmsg.FetchResponseTopic{part("a", nil), part("b", cut), part("a", whole)}}, budget.New(0).Hold(0), false)
+	}
+	if len(failed) != 1 || !strings.Contains(fmt.Sprint(failed["b"]), "damaged, read 5 times: batch: at offset 0: it is to have ") {
+		t.Errorf("failed: %v", failed)
 	}
 }

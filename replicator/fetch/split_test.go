@@ -42,6 +42,18 @@ func show(t testing.TB, items []lane.Item) (out []string) {
 	return out
 }
 
+// split runs s as a fetcher does: where a batch does not follow what came before, it asks again.
+func (s *splitter) split(raw []byte, aborts aborts) error {
+	defer func(from int64) { s.from = from }(s.from)
+	for {
+		err := s.run(raw, aborts)
+		if !errors.Is(err, errDoubt) {
+			return err
+		}
+		s.from = s.next
+	}
+}
+
 type aborts = []kmsg.FetchResponseTopicPartitionAbortedTransaction
 
 func TestSplit(t *testing.T) {
@@ -108,8 +120,8 @@ func TestSplit(t *testing.T) {
 		{name: "delete horizon", raw: concat(data(0, 2).by(-1, deleteHorizon)), items: []string{"0-2 whole [v0 v1]"}, next: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := splitter{end: math.MaxInt64, from: c.from, skip: c.skip, cut: c.cut, exact: !c.compacted, rec: recode.New(), hold: budget.New(0).Hold(0)}
-			if err := s.run(c.raw, c.aborts); err != nil {
+			s := splitter{end: math.MaxInt64, from: c.from, skip: c.skip, cut: c.cut, rec: recode.New(), hold: budget.New(0).Hold(0)}
+			if err := s.split(c.raw, c.aborts); err != nil {
 				t.Fatal(err)
 			}
 			if got := show(t, s.items); !slices.Equal(got, c.items) {
@@ -131,10 +143,10 @@ func TestSplitRefusesToCountGaps(t *testing.T) {
 		"emptied":         concat(data(0, 3).without(0, 1, 2), data(3, 3)),
 	} {
 		// A topic that is not compacted now may have been.
-		for _, exact := range []bool{false, true} {
-			s := splitter{end: math.MaxInt64, skip: 3, exact: exact, rec: recode.New(), hold: budget.New(0).Hold(0)}
-			if err := s.run(raw, nil); !UncountedGap(err) || len(s.items) > 0 {
-				t.Errorf("%s, exact %v: %v, %d items", name, exact, err, len(s.items))
+		for _, gaps := range []bool{false, true} {
+			s := splitter{end: math.MaxInt64, skip: 3, gaps: gaps, rec: recode.New(), hold: budget.New(0).Hold(0)}
+			if err := s.split(raw, nil); !UncountedGap(err) || len(s.items) > 0 {
+				t.Errorf("%s, gaps known %v: %v, %d items", name, gaps, err, len(s.items))
 			}
 		}
 	}
@@ -205,11 +217,11 @@ func TestSplitModel(t *testing.T) {
 		if r.IntN(2) == 0 {
 			skip = r.Int64N(8)
 		}
-		s := splitter{end: math.MaxInt64, from: from, skip: skip, exact: !compacted, rec: rec, hold: hold}
+		s := splitter{end: math.MaxInt64, from: from, skip: skip, gaps: compacted && seed%2 == 0, rec: rec, hold: hold}
 		if r.IntN(3) == 0 {
 			s.limit = 100 + r.IntN(100)
 		}
-		err := s.run(raw, aborts)
+		err := s.split(raw, aborts)
 		hold.Release()
 		switch {
 		case err != nil && (!compacted || skip == 0 || !UncountedGap(err) || len(s.items) > 0):
@@ -274,7 +286,7 @@ func FuzzSplit(f *testing.F) {
 		l := makeLog(r, seed%2 == 0)
 		f.Add(concat(l.entries...), l.entries[0].base+1, r.Int64N(9), r.IntN(200), seed%3 == 0, r.Int64N(4), l.entries[0].base)
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, from, skip int64, limit int, exact bool, pid, first int64) {
+	f.Fuzz(func(t *testing.T, raw []byte, from, skip int64, limit int, gaps bool, pid, first int64) {
 		if from < 0 || skip < 0 || limit < 0 {
 			return
 		}
@@ -282,8 +294,8 @@ func FuzzSplit(f *testing.F) {
 		hold := b.Hold(0)
 		rec := recode.New()
 		rec.MaxDecompressed = 1 << 20
-		s := splitter{end: math.MaxInt64, from: from, skip: skip, limit: limit, exact: exact, rec: rec, hold: hold}
-		err := s.run(raw, aborts{abort(pid, first), abort(pid, math.MinInt64), abort(-1, math.MaxInt64)})
+		s := splitter{end: math.MaxInt64, from: from, skip: skip, limit: limit, gaps: gaps, rec: rec, hold: hold}
+		err := s.split(raw, aborts{abort(pid, first), abort(pid, math.MinInt64), abort(-1, math.MaxInt64)})
 		if s.skipped < 0 || s.skip < 0 || s.skipped+s.skip != skip || s.short < 0 {
 			t.Fatalf("skipped %d, left %d of %d; short %d", s.skipped, s.skip, skip, s.short)
 		}
@@ -314,9 +326,9 @@ func TestSplitRefusesWrongOffsets(t *testing.T) {
 		"beyond the end": {data(0, 2).bytes(), 1},
 		"going back":     {append(data(5, 2).bytes(), data(6, 2).bytes()...), 100},
 	} {
-		s := splitter{end: c.end, exact: true, rec: recode.New(), hold: budget.New(0).Hold(0)}
+		s := splitter{end: c.end, rec: recode.New(), hold: budget.New(0).Hold(0)}
 		var bad *batch.BadError
-		if err := s.run(c.raw, nil); !errors.As(err, &bad) {
+		if err := s.split(c.raw, nil); !errors.As(err, &bad) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -46,6 +46,8 @@ type Recoder struct {
 	runs   []offsets.Run
 
 	skipped int // what Skipped returns
+	first   int64
+	dense   bool // what Span returns
 }
 
 // New returns a Recoder with DefaultMaxDecompressed.
@@ -129,6 +131,7 @@ func (r *Recoder) Recode(v batch.View, o Options) ([]Out, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.first, r.dense = s.base, s.count == s.last-s.base+1
 	lo, hi, err := r.drop(s, o)
 	if err != nil || lo == hi {
 		return nil, err
@@ -147,6 +150,11 @@ func (r *Recoder) Recode(v batch.View, o Options) ([]Out, error) {
 // Skipped is how many records the last Recode dropped for Options.Skip. It is
 // less than Skip if the batch ended first.
 func (r *Recoder) Skipped() int { return r.skipped }
+
+// Span tells of the last batch that Recode took apart without an error, whatever
+// it kept of it: the offset of its first record, and whether each offset from
+// there to its last one has a record. Of a compressed entry no header tells either.
+func (r *Recoder) Span() (first int64, dense bool) { return r.first, r.dense }
 
 // open decompresses and decodes v far enough to know where its records are.
 func (r *Recoder) open(v batch.View) (*source, error) {
