@@ -70,7 +70,8 @@ const mm2OffsetsPartitions = 25
 // ExportMM2 writes how far flow is in MirrorMaker 2's form, so that it goes on
 // there. It refuses while one of the two runs, and where kferry was killed and not
 // started since: what is stored is then behind what the target has, and records
-// would be twice. With dry nothing is written.
+// would be twice. Where the target has forgotten who wrote, its end is read. With dry
+// nothing is written.
 func ExportMM2(ctx context.Context, target *kafka.Cluster, flow config.Flow, dry bool) (Exported, error) {
 	e := Exported{Topic: mm2Offsets(flow), Connector: mm2Connector(flow)}
 	s, err := progress.Find(ctx, target, flow.Name)
@@ -172,6 +173,7 @@ func clean(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progr
 	if err != nil {
 		return kafka.Explain(target.Alias(), err)
 	}
+	forgotten := map[lane.ID]progress.Record{}
 	for id, r := range records {
 		p, ok := described[r.TargetTopic].Partitions[id.Partition]
 		switch {
@@ -179,24 +181,85 @@ func clean(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progr
 			return fmt.Errorf("%s does not say who has written to topic %q partition %d: try again", target.Alias(), r.TargetTopic, id.Partition)
 		case p.Err != nil:
 			return fmt.Errorf("who has written to topic %q partition %d: %w", r.TargetTopic, id.Partition, kafka.Explain(target.Alias(), p.Err))
-		case unstored(p.ActiveProducers, r.Position):
-			return fmt.Errorf("topic %q partition %d: the target has records that are not in stored progress, for kferry did not end by itself: start it, and stop it by SIGTERM",
-				id.Topic, id.Partition)
+		}
+		switch more, known := unstored(p.ActiveProducers, r.Position); {
+		case !known:
+			forgotten[id] = r
+		case more:
+			return unclean(id, "the target has records that are not in stored progress")
+		}
+	}
+	return readEnds(ctx, target, forgotten)
+}
+
+func unclean(id lane.ID, what string) error {
+	return fmt.Errorf("topic %q partition %d: %s, for kferry did not end by itself: start it, and stop it by SIGTERM", id.Topic, id.Partition, what)
+}
+
+// unstored tells whether the target has records of our producer beyond p, if it
+// knows. It forgets a producer by the time of its records: minutes after it wrote, if
+// they are more than a day old.
+func unstored(active map[int64]kadm.DescribedProducer, p lane.Position) (more, known bool) {
+	ours, ok := active[p.Producer]
+	switch {
+	case !ok || ours.LastSequence < 0 || ours.ProducerEpoch < p.Epoch && p.Sequence > 0:
+		return false, false
+	case ours.ProducerEpoch != p.Epoch:
+		return ours.ProducerEpoch > p.Epoch, true
+	}
+	return lane.Advance(ours.LastSequence, 1) != p.Sequence, true
+}
+
+// readEnds reads what the target has behind stored progress, where it has forgotten
+// who wrote it.
+func readEnds(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progress.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	topics := kadm.TopicsSet{}
+	for id, r := range records {
+		topics.Add(r.TargetTopic, id.Partition)
+	}
+	ts, err1 := target.Admin().ListTopics(ctx, topics.Topics()...)
+	starts, err2 := target.Admin().ListStartOffsets(ctx, topics.Topics()...)
+	ends, err3 := target.Admin().ListEndOffsets(ctx, topics.Topics()...)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return kafka.Explain(target.Alias(), err)
+	}
+	for id, r := range records {
+		start, ok1 := starts.Lookup(r.TargetTopic, id.Partition)
+		end, ok2 := ends.Lookup(r.TargetTopic, id.Partition)
+		if err := errors.Join(start.Err, end.Err); err != nil || !ok1 || !ok2 {
+			return fmt.Errorf("where topic %q partition %d of the target ends: %w", r.TargetTopic, id.Partition,
+				cmp.Or(kafka.Explain(target.Alias(), err), errors.New("it does not say: try again")))
+		}
+		log := kafka.Log{
+			Link: target.Aside(), Leader: ts[r.TargetTopic].Partitions[id.Partition].Leader, Topic: r.TargetTopic, TopicID: ts[r.TargetTopic].ID,
+			Partition: id.Partition,
+		}
+		if err := readEnd(ctx, log, id, r.Position, offsets.Target(start.Offset), offsets.Target(end.Offset)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// unstored tells whether the target has records of our producer beyond p.
-func unstored(active map[int64]kadm.DescribedProducer, p lane.Position) bool {
-	ours, ok := active[p.Producer]
+// readEnd is readEnds for one lane, whose target partition is [start, end).
+func readEnd(ctx context.Context, log kafka.Log, id lane.ID, p lane.Position, start, end offsets.Target) error {
 	switch {
-	case !ok || ours.LastSequence < 0 || ours.ProducerEpoch < p.Epoch:
-		return false
-	case ours.ProducerEpoch > p.Epoch:
-		return true
+	case end < p.Target:
+		return fmt.Errorf("topic %q partition %d: the target ends at offset %d, below %d, where its records ended: it has lost some; start kferry, which tells what to do", id.Topic, id.Partition, end, p.Target)
+	case start > p.Target:
+		return unclean(id, "the target has removed records since progress was stored, and forgotten who wrote them")
 	}
-	return lane.Advance(ours.LastSequence, 1) != p.Sequence
+	last, found, err := progress.Scan{Log: log, From: p.Target, To: end, Producer: p.Producer, Epoch: p.Epoch}.Last(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the end of target topic %q partition %d: %w", log.Topic, log.Partition, err)
+	case found && lane.Advance(last, 1) != p.Sequence:
+		return unclean(id, "the target has records that are not in stored progress")
+	}
+	return nil
 }
 
 func (e Exported) write(ctx context.Context, target *kafka.Cluster, flow config.Flow) error {
