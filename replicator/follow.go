@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kferry/kferry/offsets"
@@ -166,11 +167,23 @@ func (f *flow) Place(topic string, partition int32, at offsets.Source) (p groups
 		return p, false
 	}
 	p.TargetTopic = m.lane.TargetTopic
+	if id := m.topic.Load(); id != nil {
+		p.TargetID = *id
+	}
 	p.Target, p.Found, p.Again, p.End, ok = m.lane.Translate(at)
-	if !ok { // it has not started yet
-		p.Target, p.End = offsets.UnknownTarget, offsets.UnknownTarget
+	if !ok {
+		p.Target, p.End, p.Why = offsets.UnknownTarget, offsets.UnknownTarget, standing(m.lane)
 	}
 	return p, true
+}
+
+// standing says in words what a lane does instead of carrying.
+func standing(l *lane.Lane) string {
+	s := l.Snapshot()
+	if s.Reason == "" {
+		return "its lane is " + shown(s).String()
+	}
+	return fmt.Sprintf("its lane is %s: %s", shown(s), s.Reason)
 }
 
 // Carries implements groups.Lanes.

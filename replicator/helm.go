@@ -16,13 +16,14 @@ import (
 )
 
 // member is a lane and what the helm knows about it. Only the helm's goroutine
-// touches it, but for stored and halted.
+// touches it, but for stored, halted and topic.
 type member struct {
 	lane  *lane.Lane
 	place catalog.Place
 	gone  bool // the source shows it no more
 
-	halted atomic.Pointer[error] // why it was last stopped; for anybody
+	halted atomic.Pointer[error]    // why it was last stopped; for anybody
+	topic  atomic.Pointer[[16]byte] // id of the target's topic that the lane's map is about; for anybody
 
 	stored  progress.Record // as last stored, or zero; guarded by flow.saving
 	mapped  mapMark         // the same of its offset map
@@ -214,6 +215,7 @@ func (h *helm) moved(m *member, place catalog.Place) {
 	if m.place.SourceID != place.SourceID || m.place.TargetID != place.TargetID {
 		// Start compares the ids with those that progress was stored for.
 		m.place = place
+		m.lane.Unmap()
 		h.f.catalog.Reread(m.lane.Topic)
 		h.drain(m, func() { h.again(m, 0) })
 		return

@@ -77,6 +77,7 @@ func (h *helm) begun(j *job) {
 		return
 	case j.err != nil:
 		h.countRefusal(j.err)
+		m.lane.Unmap()
 		h.stop(m, j.err)
 		return
 	}
@@ -98,6 +99,7 @@ func (h *helm) begun(j *job) {
 	m.aside = nil
 	m.lane.Begins(j.seen.LogStart)
 	m.lane.Ends(j.seen.LogEnd, j.asked)
+	m.topic.Store(&j.place.TargetID)
 	m.lane.Start(j.plan, j.seen.End, j.offsets)
 	m.homeSource, m.homeTarget = true, true
 	h.pending[m] = true

@@ -133,7 +133,7 @@ func TestMM2NoCheckpointsIfNoRecordsAreMirrored(t *testing.T) {
 		cfg.Flows[0].StartOffsets = config.StartOffsets{"pizza": {1: 999}} // not in the log
 		stop := v.run(cfg)
 		v.group("consumer-group-a", "pizza", 0, "50->50 exact")
-		v.group("consumer-group-a", "pizza", 1, "60->-1 not_mirrored_yet")
+		v.group("consumer-group-a", "pizza", 1, "60->-1 not_known")
 		stop()
 		v.committed(v.to, "consumer-group-a", "pizza", 50, -1)
 		if got := v.points("consumer-group-a"); !slices.Equal(got, []string{"pizza/0 50->50"}) {

@@ -22,7 +22,8 @@ var Verdicts = func() (names []string) {
 // unsynced are the verdicts of a group that is somewhere on the source and that
 // would not go on there if it switched now. That leaves out those that begin
 // where they should, and those that have nothing to bring.
-var unsynced = []string{"not_mirrored_yet", "before_first", "ahead_on_target", "not_authorised", "target_refuses", "failed", "not_committed"}
+var unsynced = []string{"not_mirrored_yet", "before_first", "removed_on_target", "not_known", "ahead_on_target",
+	"not_authorised", "target_refuses", "failed", "not_committed"}
 
 // OffsetRow is where a consumer group is in one partition, on both sides.
 type OffsetRow struct {
@@ -88,7 +89,7 @@ func (d *Daemon) Translate(q Lookup) (out []Translation) {
 			if !q.asks(m.lane.ID, m.lane.TargetTopic) {
 				continue
 			}
-			if _, om := m.lane.Offsets(); om != nil { // else it has not started yet
+			if om := m.lane.Map(); om != nil { // else it is not known what its logs are
 				out = append(out, translation(q, f.cfg.Name, om, m.lane.ID, m.lane.TargetTopic))
 			}
 		}

@@ -177,7 +177,7 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 }
 
 // needsSomebody are verdicts that waiting does not change.
-var needsSomebody = []string{"not_authorised", "target_refuses", "ahead_on_target"}
+var needsSomebody = []string{"not_authorised", "target_refuses", "ahead_on_target", "removed_on_target"}
 
 func verdictsOf(verdicts map[string]int, of []string) (n int) {
 	for _, v := range of {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,18 +36,48 @@ func StoredTranslate(ctx context.Context, target *kafka.Cluster, flow config.Flo
 		return nil, err
 	}
 	var unread error // of a lane that may be the one
-	for id, r := range records {
-		switch {
-		case r.Err != nil && id.Partition == q.Partition && (q.Reverse || id.Topic == q.Topic):
+	maps.DeleteFunc(records, func(id lane.ID, r progress.Record) bool {
+		if r.Err != nil && id.Partition == q.Partition && (q.Reverse || id.Topic == q.Topic) {
 			unread = r.Err
-		case q.asks(id, r.TargetTopic):
-			out = append(out, translation(q, flow.Name, storedMap(r, r.Position), id, r.TargetTopic))
 		}
+		return r.Err != nil || !q.asks(id, r.TargetTopic)
+	})
+	if err := sameTopics(ctx, target, records); err != nil {
+		return nil, err
+	}
+	for id, r := range records {
+		out = append(out, translation(q, flow.Name, storedMap(r, r.Position), id, r.TargetTopic))
 	}
 	if len(out) == 0 {
 		return nil, unread
 	}
 	return out, nil
+}
+
+// sameTopics checks that the target's topics are those that records are about.
+func sameTopics(ctx context.Context, target *kafka.Cluster, records map[lane.ID]progress.Record) error {
+	names := kadm.TopicsSet{}
+	for _, r := range records {
+		names.Add(r.TargetTopic)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	ts, err := target.Admin().ListTopics(ctx, names.Topics()...)
+	if err != nil {
+		return kafka.Explain(target.Alias(), err)
+	}
+	zero := kadm.TopicID{}
+	for _, r := range records {
+		t := ts[r.TargetTopic]
+		switch was := kadm.TopicID(r.TargetID); {
+		case t.Err != nil:
+			return fmt.Errorf("target topic %q: %w", r.TargetTopic, kafka.Explain(target.Alias(), t.Err))
+		case was != zero && t.ID != zero && was != t.ID:
+			return fmt.Errorf("target topic %q was deleted and made anew: what is stored is about the one before", r.TargetTopic)
+		}
+	}
+	return nil
 }
 
 // Exported is what ExportMM2 has written, or would write.
@@ -129,6 +160,9 @@ var ErrCarried = errors.New("kferry runs")
 // export finds what there is to write, and writes it; next is where MirrorMaker 2 is.
 func (e *Exported) export(ctx context.Context, s *progress.Store, target *kafka.Cluster, flow config.Flow, next map[lane.ID]int64, dry bool) error {
 	records, err := s.Load(ctx, s.All())
+	if err == nil {
+		err = sameTopics(ctx, target, records)
+	}
 	if err == nil {
 		err = clean(ctx, target, records)
 	}

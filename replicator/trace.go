@@ -129,6 +129,9 @@ func (t *Trace) see(s *lane.Sight, now time.Time) {
 	switch s.Stage {
 	case lane.Unplaced:
 		t.Where, t.Text = TraceUnknown, "the lane has not started yet, and nothing is stored of it"
+		if s.State == lane.Stopped {
+			t.Text = "what is stored of the lane may be about another topic of that name"
+		}
 	case lane.Before:
 		t.Where = TraceBeforeStart
 		t.Text = fmt.Sprintf("it is before the first record of the lane, which began at source offset %d: it is not carried", s.Began)
@@ -158,7 +161,10 @@ func (t *Trace) see(s *lane.Sight, now time.Time) {
 func (t *Trace) place(s *lane.Sight) {
 	switch {
 	case !s.Mapped:
-		t.Text = "it was carried before this process started; where it is on the target is known once the lane has started"
+		t.Text = "the lane is past it; where it is on the target is known once the lane has started"
+		if s.State == lane.Stopped {
+			t.Text = "the lane is past it; where it is on the target is not told while the lane is stopped: " + s.Reason
+		}
 	case s.Found == offsets.Exact:
 		t.TargetOffset, t.Exact = int64(s.First), true
 		t.Text = fmt.Sprintf("the target has it, at offset %d", s.First)

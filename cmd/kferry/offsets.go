@@ -124,20 +124,22 @@ Exit codes: 0 listed, also when there is none; 1 no kferry answers there;
 
 // verdictWords say what each verdict means, in a few words.
 var verdictWords = map[string]string{
-	"exact":            "at the very record it would read next on the source",
-	"gap":              "the same, though the source has no record at that offset",
-	"floor":            "before that record: some are read again, none is left out",
-	"not_mirrored_yet": "at the end of what is mirrored: the group is ahead of that",
-	"before_first":     "at the first record that was carried: the group is before it",
-	"target_active":    "the group is in use on the target: left alone",
-	"ahead_on_target":  "the group is further on the target: never moved back",
-	"not_in_flow":      "the flow does not carry the topic",
-	"no_commit":        "the group has no offset on the source",
-	"not_authorised":   "kferry lacks a right on the group; the reason says which",
-	"target_refuses":   "the target does not take the offset; the reason says why",
-	"gone":             "the source has the group no more; on the target it stays",
-	"failed":           "a cluster did not answer; the next round tries again",
-	"not_committed":    "the flow commits nothing: sync_group_offsets is false",
+	"exact":             "at the very record it would read next on the source",
+	"gap":               "the same, though the source has no record at that offset",
+	"floor":             "before that record: some are read again, none is left out",
+	"not_mirrored_yet":  "at the end of what is mirrored: the group is ahead of that",
+	"before_first":      "at the first record that was carried: the group is before it",
+	"removed_on_target": "the target has removed records that it has not read",
+	"not_known":         "its lane does not tell where it is; the reason says why",
+	"target_active":     "the group is in use on the target: left alone",
+	"ahead_on_target":   "the group is further on the target: never moved back",
+	"not_in_flow":       "the flow does not carry the topic",
+	"no_commit":         "the group has no offset on the source",
+	"not_authorised":    "kferry lacks a right on the group; the reason says which",
+	"target_refuses":    "the target does not take the offset; the reason says why",
+	"gone":              "the source has the group no more; on the target it stays",
+	"failed":            "a cluster did not answer; the next round tries again",
+	"not_committed":     "the flow commits nothing: sync_group_offsets is false",
 }
 
 func verdictHelp() string {

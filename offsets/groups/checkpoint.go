@@ -101,7 +101,7 @@ func translated(groups map[string]*group, do func(*group, *part, offsets.Target)
 			continue
 		}
 		for i := range g.parts {
-			if _, goal := g.parts[i].goal(); goal != none {
+			if _, goal := g.parts[i].goal(); goal != none && !g.parts[i].foreign() {
 				do(g, &g.parts[i], goal)
 			}
 		}

@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,6 +34,7 @@ func (f *Follower) commit(ctx context.Context, now time.Time) {
 		}
 	}
 	alias := f.opts.Target.Alias()
+	logs := f.target.logs(ctx, asks)
 	var commits errgroup.Group
 	commits.SetLimit(commitsInFlight)
 	f.target.fetch(ctx, asks, func(i int, topics []kmsg.OffsetFetchResponseGroupTopic, err error) {
@@ -40,7 +42,7 @@ func (f *Follower) commit(ctx context.Context, now time.Time) {
 		if err == nil {
 			g.seen = now
 		}
-		g.take(topics, err, alias, now)
+		g.take(topics, err, logs, alias, now)
 		todo := g.settle(now)
 		if !f.opts.Flow.SyncGroupOffsets {
 			for _, p := range todo {
@@ -105,15 +107,11 @@ func (g *group) stale(now time.Time) bool {
 
 // take notes the offsets on the target, which are the answer to ask, or err.
 // A partition whose offset there is not known for certain is not committed.
-func (g *group) take(topics []kmsg.OffsetFetchResponseGroupTopic, err error, alias string, now time.Time) {
-	type key struct {
-		topic     string
-		partition int32
-	}
-	got := make(map[key]kmsg.OffsetFetchResponseGroupTopicPartition, len(g.parts))
+func (g *group) take(topics []kmsg.OffsetFetchResponseGroupTopic, err error, logs logs, alias string, now time.Time) {
+	got := make(map[lane]kmsg.OffsetFetchResponseGroupTopicPartition, len(g.parts))
 	for _, t := range topics {
 		for _, p := range t.Partitions {
-			got[key{t.Topic, p.Partition}] = p
+			got[lane{t.Topic, p.Partition}] = p
 		}
 	}
 	for i := range g.parts {
@@ -123,7 +121,8 @@ func (g *group) take(topics []kmsg.OffsetFetchResponseGroupTopic, err error, ali
 			continue
 		}
 		e := err
-		o, ok := got[key{p.place.TargetTopic, p.partition}]
+		at := lane{p.place.TargetTopic, p.partition}
+		o, ok := got[at]
 		switch {
 		case errors.Is(e, kerr.GroupIDNotFound):
 			o.Offset, e = int64(none), nil
@@ -135,7 +134,13 @@ func (g *group) take(topics []kmsg.OffsetFetchResponseGroupTopic, err error, ali
 			p.refused(alias, g.target, e, now)
 			continue
 		}
-		p.target, p.read = max(offsets.Target(o.Offset), none), goal
+		x, e := logs.of(at)
+		if e != nil {
+			p.read = none
+			p.refused(alias, g.target, fmt.Errorf("where its log begins and ends: %w", e), now)
+			continue
+		}
+		p.target, p.log, p.read = max(offsets.Target(o.Offset), none), x, goal
 	}
 }
 
@@ -157,12 +162,25 @@ func (g *group) settle(now time.Time) (todo []*part) {
 			continue // it rests, or was not read: it has its verdict
 		}
 		v, to := decide(p.input)
-		p.verdict, p.detail = v, ""
+		p.verdict, p.detail = v, p.why()
 		if to != none {
 			todo = append(todo, p)
 		}
 	}
 	return todo
+}
+
+// why says more about a part of which it is not known where it is on the target.
+func (p *part) why() string {
+	switch {
+	case p.place.Why != "":
+		return p.place.Why
+	case p.anew():
+		return fmt.Sprintf("target topic %q was deleted and made anew", p.place.TargetTopic)
+	case p.foreign():
+		return fmt.Sprintf("the target's log ends at offset %d, before the place that was carried: it was made anew, or has lost records", p.log.end)
+	}
+	return ""
 }
 
 // commit commits parts at their goals.

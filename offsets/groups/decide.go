@@ -13,7 +13,9 @@ type Lanes interface {
 // Place is where a source offset is on the target.
 type Place struct {
 	TargetTopic string
-	Target      offsets.Target // next to be read there; UnknownTarget = the lane does not know yet
+	TargetID    [16]byte       // of TargetTopic when it was carried to; zero = not known
+	Target      offsets.Target // next to be read there; UnknownTarget = the lane does not know
+	Why         string         // it does not; a sentence without a full stop
 	Found       offsets.Found
 	Again       int64          // at most so many records before the source offset are read again
 	End         offsets.Target // of what is mirrored
@@ -29,6 +31,26 @@ type input struct {
 	carried bool           // the flow carries the topic
 	active  bool           // the group has members on the target
 	target  offsets.Target // committed on the target; none = nothing is
+	log     extent         // of the target's partition, when target was read
+}
+
+// extent is where a log begins and ends, once somebody has looked.
+type extent struct {
+	start, end offsets.Target
+	topic      [16]byte // its id; zero = not known
+	seen       bool
+}
+
+// foreign tells that the target's log is not the one that the lane's map is about: it
+// was made anew, or ends before the goal, so that it has lost what it had.
+func (in input) foreign() bool {
+	_, goal := in.goal()
+	return in.log.seen && (goal > in.log.end || in.anew())
+}
+
+func (in input) anew() bool {
+	was, is, unknown := in.place.TargetID, in.log.topic, [16]byte{}
+	return was != unknown && is != unknown && was != is
 }
 
 // goal is where the group is to stand on the target, and the verdict when it does;
@@ -43,7 +65,7 @@ func (in input) goal() (Verdict, offsets.Target) {
 	case !in.mine:
 		return NotInFlow, none
 	case p.Target < 0 || p.End < 0:
-		return NotMirrored, none
+		return Unknown, none
 	}
 	return found[p.Found], min(p.Target, p.End)
 }
@@ -59,9 +81,14 @@ func decide(in input) (Verdict, offsets.Target) {
 	if v == Floor { // so the record itself is at most here
 		limit += offsets.Target(in.place.Again)
 	}
+	if goal != none && goal < in.log.start {
+		v = Removed
+	}
 	switch {
 	case goal == none:
 		return v, none
+	case in.foreign():
+		return Unknown, none
 	case in.active:
 		return Active, none // where it is there is its own matter now
 	case in.target > limit:
@@ -73,26 +100,34 @@ func decide(in input) (Verdict, offsets.Target) {
 }
 
 // again is how many records at most a group has read on the source and reads
-// again if it switches now; -1 where it begins by its own auto.offset.reset.
+// again if it switches now; -1 where it begins by its own auto.offset.reset, or nobody
+// knows.
 func (in input) again() int64 {
-	_, goal := in.goal()
+	v, goal := in.goal()
 	switch {
+	case v == Unknown:
+		return -1
 	case goal == none:
 		return 0
-	case in.target < 0:
+	case in.byReset():
 		return -1
 	}
 	return max(0, int64(goal-in.target)+in.place.Again)
 }
 
 // lag is how many records a group that switches now finds on the target, at most;
-// -1 where it begins by its own auto.offset.reset.
+// -1 where it begins by its own auto.offset.reset, or nobody knows.
 func (in input) lag() int64 {
+	v, _ := in.goal()
 	switch {
-	case !in.mine || in.at < 0 || in.place.End < 0:
+	case !in.mine || in.at < 0:
 		return 0
-	case in.target < 0:
+	case v == Unknown, in.byReset():
 		return -1
 	}
 	return max(0, int64(in.place.End-in.target))
 }
+
+// byReset tells that a consumer would begin by its auto.offset.reset: nothing is
+// committed, or what its log no longer has.
+func (in input) byReset() bool { return in.target < 0 || in.target < in.log.start }

@@ -17,6 +17,10 @@ func TestDecide(t *testing.T) {
 		return mine(offsets.Source(at), offsets.Target(target), Place{Target: offsets.Target(at)})
 	}
 	active := func(in input) input { in.active = true; return in }
+	within := func(in input, start, end offsets.Target) input {
+		in.log = extent{start: start, end: end, seen: true}
+		return in
+	}
 	floor := Place{Target: 40, Found: offsets.Floor, Again: 10}
 	beyond := Place{Target: 100, Found: offsets.Beyond, Again: 20}
 	before := Place{Target: 5, Found: offsets.Before}
@@ -44,7 +48,12 @@ func TestDecide(t *testing.T) {
 		{"before", mine(3, -1, before), Before, 5, -1, -1},
 		{"before, in step", mine(3, 5, before), Before, none, 0, 95},
 		{"a place beyond the end", mine(300, 0, Place{Target: 300}), Exact, 100, 100, 100},
-		{"a lane that does not know yet", mine(30, 0, Place{Target: offsets.UnknownTarget}), NotMirrored, none, 0, 100},
+		{"a lane that does not know", mine(30, 0, Place{Target: offsets.UnknownTarget}), Unknown, none, -1, -1},
+		{"the target begins behind", within(exact(30, 20), 31, 100), Removed, 30, -1, -1},
+		{"the target begins behind, committed", within(exact(30, 30), 31, 100), Removed, none, -1, -1},
+		{"the target begins there", within(exact(30, 30), 30, 100), Exact, none, 0, 70},
+		{"the target ends before", within(exact(30, -1), 0, 29), Unknown, none, -1, -1},
+		{"the target ends there", within(exact(30, -1), 0, 30), Exact, 30, -1, -1},
 		{"active and behind", active(exact(30, 20)), Active, none, 10, 80},
 		{"active, never committed", active(exact(30, -1)), Active, none, -1, -1},
 		{"active and in step", active(exact(30, 30)), Active, none, 0, 70},
@@ -74,7 +83,7 @@ func TestVerdictsHaveNamesAndSentences(t *testing.T) {
 		}
 		seen[v.String()] = true
 	}
-	if len(seen) != 14 || Verdict(99).String() != "verdict_99" {
+	if len(seen) != 16 || Verdict(99).String() != "verdict_99" {
 		t.Errorf("%v", seen)
 	}
 	if r := (Row{Verdict: Floor, Again: 7}); r.Reason() != "synced to the nearest earlier place that is known; at most 7 records are read again" {

@@ -48,6 +48,31 @@ type pair struct {
 	*testing.T
 	fake [2]*kfake.Cluster
 	cl   [2]*kafka.Cluster // source, target
+	log  extent            // of each partition on the target, whatever is in it
+	shut string            // topic whose extent we may not see
+}
+
+// listOffsets answers for the target.
+func (p *pair) listOffsets(req kmsg.Request) (kmsg.Response, error, bool) {
+	p.fake[dst].KeepControl()
+	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+	for _, t := range req.(*kmsg.ListOffsetsRequest).Topics {
+		a := kmsg.NewListOffsetsResponseTopic()
+		a.Topic = t.Topic
+		for _, q := range t.Partitions {
+			b := kmsg.NewListOffsetsResponseTopicPartition()
+			b.Partition, b.Offset = q.Partition, int64(p.log.start)
+			if q.Timestamp == theEnd {
+				b.Offset = int64(p.log.end)
+			}
+			if t.Topic == p.shut {
+				b.ErrorCode = kerr.TopicAuthorizationFailed.Code
+			}
+			a.Partitions = append(a.Partitions, b)
+		}
+		resp.Topics = append(resp.Topics, a)
+	}
+	return resp, nil, true
 }
 
 const (
@@ -58,7 +83,7 @@ const (
 // paired runs test in a bubble of synctest.
 func paired(t *testing.T, opts []kfake.Opt, test func(*pair)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pair{T: t}
+		p := &pair{T: t, log: extent{end: 1_000_000}}
 		for i, alias := range []string{"east", "west"} {
 			var wire kfake.VirtualNetwork
 			topics := []string{"t0", "t1", "other"}
@@ -79,6 +104,7 @@ func paired(t *testing.T, opts []kfake.Opt, test func(*pair)) {
 			defer cl.Close()
 			p.fake[i], p.cl[i] = fake, cl
 		}
+		p.fake[dst].ControlKey(int16(kmsg.ListOffsets), p.listOffsets)
 		test(p)
 	})
 }
@@ -185,6 +211,64 @@ func TestRound(t *testing.T) {
 			"a t0/1 119->169 exact 0 1",
 			"b t1/0 100->150 exact 0 20",
 			"b t1/1 150->200 ahead_on_target 0 0")
+	})
+}
+
+// A group is where its record is only while the target has that one: what is before the
+// log's start is gone, and what is behind its end was of another topic.
+func TestTargetsLog(t *testing.T) {
+	for _, c := range []struct {
+		log       extent
+		row       string
+		detail    string
+		committed string
+		points    int
+	}{
+		{extent{start: 0, end: 60}, "a t0/0 10->60 exact 0 110", "", "x.t0/0=60 m10", 1},
+		{extent{start: 60, end: 170}, "a t0/0 10->60 exact 0 110", "", "x.t0/0=60 m10", 1},
+		{extent{start: 61, end: 170}, "a t0/0 10->60 removed_on_target -1 -1", "", "x.t0/0=60 m10", 1},
+		{extent{start: 0, end: 59}, "a t0/0 10->-1 not_known -1 -1", "the target's log ends at offset 59", "", 0},
+	} {
+		paired(t, nil, func(p *pair) {
+			p.log = c.log
+			commit(p, p.cl[src], "a", "t0", 10)
+			b := &book{}
+			f := p.follower(shifted{shift: 50, end: 120}, func(o *Options) { o.Checkpoints = b })
+			for range 2 { // what was read is remembered
+				r := round(p, f)
+				expect(p, lines(r), c.row)
+				if !strings.Contains(r.Rows[0].Reason(), c.detail) {
+					p.Errorf("%+v: %q", c.log, r.Rows[0].Reason())
+				}
+			}
+			expect(p, committed(p, p.cl[dst], "a"), c.committed)
+			if len(b.log) != c.points {
+				p.Errorf("%+v: checkpoints %+v", c.log, b.log)
+			}
+			// The log goes on, and a group that stands still is looked at again.
+			p.log = extent{start: 70, end: 170}
+			time.Sleep(rereadEvery) // of the bubble's clock
+			expect(p, lines(round(p, f)), "a t0/0 10->60 removed_on_target -1 -1")
+		})
+	}
+}
+
+// Where the target's logs begin and end is not known: nothing is committed.
+func TestTargetsLogIsNotTold(t *testing.T) {
+	paired(t, nil, func(p *pair) {
+		commit(p, p.cl[src], "a", "t0", 10)
+		commit(p, p.cl[src], "a", "t1", 10)
+		p.shut = "x.t0"
+		f := p.follower(shifted{end: 120})
+		r := round(p, f)
+		expect(p, lines(r), "a t0/0 10->-1 not_authorised -1 -1", "a t1/0 10->10 exact 0 110")
+		if want := `grant Read on topic "x.t0" of cluster "west"`; !strings.Contains(r.Rows[0].Reason(), want) {
+			p.Errorf("%q", r.Rows[0].Reason())
+		}
+		expect(p, committed(p, p.cl[dst], "a"), "x.t1/0=10 m10")
+		p.shut = ""
+		time.Sleep(rereadEvery) // of the bubble's clock
+		expect(p, lines(round(p, f)), "a t0/0 10->10 exact 0 110", "a t1/0 10->10 exact 0 110")
 	})
 }
 

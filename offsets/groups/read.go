@@ -72,13 +72,22 @@ func (g *group) update(topics []kmsg.OffsetFetchResponseGroupTopic, lanes Lanes)
 				x.place, x.mine = lanes.Place(t.Topic, p.Partition, x.at)
 			}
 			if old := g.find(t.Topic, p.Partition); old != nil && old.mine && x.mine {
-				x.target, x.read, x.rest, x.verdict, x.detail = old.target, old.read, old.rest, old.verdict, old.detail
+				x.keep(old)
 			}
 			parts = append(parts, x)
 		}
 	}
 	slices.SortFunc(parts, func(a, b part) int { return byPart(a, b.topic, b.partition) })
 	g.parts = parts
+}
+
+// keep has what was known of the target. Where the lane does not tell its place, the
+// target is not asked for it, and what it said once may be about a topic that is gone.
+func (p *part) keep(old *part) {
+	p.verdict, p.detail, p.rest = old.verdict, old.detail, old.rest
+	if v, _ := p.goal(); v != Unknown {
+		p.target, p.log, p.read = old.target, old.log, old.read
+	}
 }
 
 func byPart(a part, topic string, partition int32) int {

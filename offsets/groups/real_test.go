@@ -60,6 +60,14 @@ func TestRealGroups(t *testing.T) {
 	b, admin, ferry := realPair(t)
 	b[src].CreateTopic(t, "real", 3, nil)
 	b[dst].CreateTopic(t, "x.real", 3, nil)
+	var mirrored []*kgo.Record // what is committed must be inside the log
+	for n := range 3 * 200 {
+		mirrored = append(mirrored, &kgo.Record{Topic: "x.real", Partition: int32(n % 3)})
+	}
+	hand := b[dst].Client(t, kafkatest.AdminUser, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := hand.ProduceSync(t.Context(), mirrored...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 	for _, g := range []string{"real-classic", "real-new", "real-denied", "real-shut", "real-busy", "real-simple"} {
 		if g != "real-denied" {
 			b[src].Allow(t, "ferry", kadm.NewACLs().Groups(g).Operations(kadm.OpDescribe))

@@ -6,7 +6,7 @@ import "fmt"
 // String gives are stable: they are labels of metrics.
 type Verdict uint8
 
-// The first five say where the goal is and that the target is there, or will be
+// The first six say where the goal is and that the target is there, or will be
 // when this round's commit is done; the others why it is not.
 const (
 	Exact        Verdict = iota // the same record is next on both sides
@@ -14,6 +14,8 @@ const (
 	Floor                       // only an earlier place is known: some records are read again
 	NotMirrored                 // the group is ahead of what is mirrored, and grows with it
 	Before                      // committed before the first mirrored record: begins there
+	Removed                     // the target has removed records that the group has not read
+	Unknown                     // the lane does not tell where it is on the target
 	Active                      // the group has members on the target
 	Ahead                       // further on the target than on the source; never rewound
 	NotInFlow                   // the flow does not carry the topic
@@ -28,7 +30,7 @@ const (
 )
 
 var verdictNames = [...]string{
-	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "target_active", "ahead_on_target", "not_in_flow", "no_commit",
+	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "removed_on_target", "not_known", "target_active", "ahead_on_target", "not_in_flow", "no_commit",
 	"not_authorised", "target_refuses", "gone", "failed", "not_committed", "elsewhere",
 }
 
@@ -58,6 +60,8 @@ var sentences = [...]string{
 	Floor:        "synced to the nearest earlier place that is known",
 	NotMirrored:  "not mirrored yet: committed at the end of what is mirrored, and grows as it does",
 	Before:       "committed before the first mirrored record",
+	Removed:      "the target has removed records that the group has not read: a consumer would begin by its auto.offset.reset",
+	Unknown:      "where it is on the target is not known",
 	Active:       "the group has members on the target, so its offsets there are its own",
 	Ahead:        "the group is further on the target than on the source; it is never rewound",
 	NotInFlow:    "the flow does not carry the topic",

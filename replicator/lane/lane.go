@@ -134,6 +134,7 @@ type Lane struct {
 	recent        Lately
 
 	offsets *offsets.Map   // nil until the lane starts. Invariant: it ends at pos.Source
+	holds   bool           // both logs are those that offsets is about, as far as is known; see Unmap
 	reach   offsets.Target // all that the target had of the lane when it started is below
 	doubt   *Doubt         // nil: there is none, or it is settled
 	told    bool           // of doubt: Doubt has returned it
@@ -187,7 +188,7 @@ func (l *Lane) Start(p Plan, reach offsets.Target, m *offsets.Map) {
 	if p.Skip == 0 {
 		l.reachLocked()
 	}
-	l.out, l.back, l.shut, l.probe = 0, 0, false, true
+	l.out, l.back, l.shut, l.probe, l.holds = 0, 0, false, true, true
 	l.unanswered, l.newest, l.blind, l.late = nil, noTime, p.Blind, nil
 	l.setLocked(Running, "")
 	l.moves.Add(1)

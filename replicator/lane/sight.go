@@ -8,7 +8,7 @@ type Stage int8
 // The stages. Only a Carried offset may have no record: what else is known of an
 // offset before it is read is its number.
 const (
-	Unplaced Stage = iota // it is not known yet where the lane is
+	Unplaced Stage = iota // it is not known where the lane is
 	Before                // below where the lane began: it is not the lane's business
 	Carried               // below the position: the target has it, if there was a record
 	InFlight              // sent, and not acknowledged
@@ -25,26 +25,27 @@ type Sight struct {
 	Began       offsets.Source // where the lane began; of a lane that has started
 	First, Last offsets.Target // of a Carried one: see offsets.Map.Record
 	Found       offsets.Found
-	Mapped      bool // the lane has started, so Began is known, and First, Last and Found of a Carried one
+	Mapped      bool // the lane's map holds, so Began is known, and First, Last and Found of a Carried one
 }
 
 // Find tells where a source offset is.
 func (l *Lane) Find(at offsets.Source) Sight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Sight{Snapshot: l.snapshotLocked(), Mapped: l.offsets != nil}
+	m := l.mapLocked()
+	s := Sight{Snapshot: l.snapshotLocked(), Mapped: m != nil}
 	if s.Mapped {
-		s.Began, _ = l.offsets.Origin()
+		s.Began, _ = m.Origin()
 	}
 	switch {
-	case !l.placed:
+	case !l.placed, l.state == Stopped && !l.holds: // the position may be about another log
 		s.Stage = Unplaced
 	case s.Mapped && at < s.Began:
 		s.Stage = Before
 	case at < l.pos.Source:
 		s.Stage = Carried
 		if s.Mapped {
-			s.First, s.Last, s.Found = l.offsets.Record(at)
+			s.First, s.Last, s.Found = m.Record(at)
 		}
 	case at < l.sent:
 		s.Stage = InFlight

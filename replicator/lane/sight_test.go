@@ -61,3 +61,49 @@ func TestFind(t *testing.T) {
 	l.Drop()
 	stage(13, Removed)
 }
+
+// TestMapHolds: where records are on the target is told by a lane whose logs are known
+// to be those of its map, and by no other.
+func TestMapHolds(t *testing.T) {
+	l := New(ID{"t", 0}, "t")
+	holds := func(want bool) {
+		t.Helper()
+		_, _, _, _, translated := l.Translate(11)
+		_, _, last := l.Last()
+		for what, got := range map[string]bool{"Translate": translated, "Last": last, "Map": l.Map() != nil, "Find": l.Find(11).Mapped} {
+			if got != want {
+				t.Errorf("%s tells %v", what, got)
+			}
+		}
+	}
+	begin := func() {
+		m := offsets.NewMap(10, 100)
+		m.Append(10, 100, 5)
+		l.Start(Plan{Position: Position{Source: 15, Target: 105}}, 105, m)
+	}
+	holds(false)
+	begin()
+	holds(true)
+	for state, want := range map[State]bool{Starting: false, Running: true, Waiting: true, Paused: true, Stopped: false} {
+		l.Set(state, "")
+		holds(want)
+	}
+	l.Set(Stopped, "the target refused a record") // it is still the lane's log
+	if s := l.Find(11); s.Stage != Carried {
+		t.Errorf("stage %d", s.Stage)
+	}
+	l.Unmap()
+	for state := range States {
+		l.Set(state, "")
+		holds(false)
+	}
+	l.Set(Stopped, "made anew")
+	if s := l.Find(11); s.Stage != Unplaced {
+		t.Errorf("stage %d", s.Stage)
+	}
+	if _, m := l.Offsets(); m == nil {
+		t.Error("there is nothing to go on with")
+	}
+	begin()
+	holds(true)
+}

@@ -279,8 +279,41 @@ func (l *Lane) OnRoom(f func(*Lane)) {
 	l.room = f
 }
 
+// Unmap tells that one of the lane's logs may be another than the one that its map
+// and its position are about: until the next Start nothing is translated. A map of a
+// topic that was made anew would put consumers behind records they have not read.
+func (l *Lane) Unmap() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holds = false
+}
+
+// mapLocked is the offset map for whoever asks where something is; nil: nobody knows.
+// A lane that starts or is stopped has yet to find out what its logs are.
+func (l *Lane) mapLocked() *offsets.Map {
+	switch l.state {
+	case Running, Waiting, Paused:
+		if l.holds {
+			return l.offsets
+		}
+	}
+	return nil
+}
+
+// Map returns a copy of the offset map for translations; nil while it is not known
+// whether it holds. All that translates goes this way or by Translate, Last and Find.
+func (l *Lane) Map() *offsets.Map {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m := l.mapLocked(); m != nil {
+		return m.Clone()
+	}
+	return nil
+}
+
 // Offsets returns a copy of the lane's offset map and where the lane is, at one
-// moment; nil before the lane's first start.
+// moment, to be stored or to go on with; nil before the lane's first start. It may be
+// about logs that are gone: Map is for translations.
 func (l *Lane) Offsets() (Position, *offsets.Map) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -302,15 +335,16 @@ func (l *Lane) OffsetsVersion() uint64 {
 }
 
 // Translate tells where a source offset is on the target, and where what is
-// there ends; false before the lane's first start. See offsets.Map.
+// there ends; false while that is not known. See offsets.Map.
 func (l *Lane) Translate(s offsets.Source) (t offsets.Target, found offsets.Found, again int64, end offsets.Target, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.offsets == nil {
+	m := l.mapLocked()
+	if m == nil {
 		return 0, 0, 0, 0, false
 	}
-	t, found, again = l.offsets.Translate(s)
-	_, end = l.offsets.End()
+	t, found, again = m.Translate(s)
+	_, end = m.End()
 	return t, found, again, end, true
 }
 
@@ -319,10 +353,11 @@ func (l *Lane) Translate(s offsets.Source) (t offsets.Target, found offsets.Foun
 func (l *Lane) Last() (s offsets.Source, t offsets.Target, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.offsets == nil {
+	m := l.mapLocked()
+	if m == nil {
 		return 0, 0, false
 	}
-	return l.offsets.Last()
+	return m.Last()
 }
 
 // Count adds to the counters of what could not be carried exactly.
