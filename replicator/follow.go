@@ -80,6 +80,9 @@ func (x *follower) every(ctx context.Context, interval time.Duration, do func(co
 	}
 }
 
+// groupsOutage is the key of the outage while not all groups can be followed.
+const groupsOutage = "groups"
+
 // round follows all groups once, and then tells where the lanes are.
 func (x *follower) round(ctx context.Context) {
 	f := x.f
@@ -87,7 +90,7 @@ func (x *follower) round(ctx context.Context) {
 		x.checkpoints.begin(time.Now())
 	}
 	r, err := x.groups.Round(ctx)
-	x.outcome(ctx, "groups", "not all consumer groups can be followed at the moment, trying on", err)
+	x.outcome(ctx, groupsOutage, "not all consumer groups can be followed at the moment, trying on", err)
 	if err == nil {
 		f.signs.groups.Store(time.Now().UnixMilli())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -251,13 +252,100 @@ func TestSourceListsNoGroups(t *testing.T) {
 		v.group("plain", "pizza", 0, "40->40 exact")
 		v.commit(v.from, "plain", "pizza", 41)
 		v.group("plain", "pizza", 0, "41->41 exact")
+		v.unseen("consumer-group-.*", "CLUSTER_AUTHORIZATION_FAILED): before Kafka 2.1 that takes Describe on the cluster")
 		stop()
 		v.committed(v.to, "plain", "pizza", 41)
 		v.committed(v.to, "consumer-group-a", "pizza", -1)
 		v.has("pizza", 0, 100)
-		if a, b := v.said(`cluster \"old\" lists no groups`), v.said(""); a != 1 || b != 1 {
+		if a, b := v.said(`does not let our user list groups (CLUSTER_AUTHORIZATION_FAILED)`), v.said(""); a != 1 || b != 1 {
 			t.Errorf("%d notices in %d warnings, want one", a, b)
 		}
+	})
+}
+
+// unseen wants all that tells of groups to tell of a pattern that no group matches.
+func (v *virtual) unseen(pattern, remedy string) {
+	v.t.Helper()
+	if r := v.group(pattern, "", -1, "-1->-1 not_listed"); !strings.Contains(r.Reason, remedy) || r.RecordsAgain != -1 || r.Lag != -1 {
+		v.t.Errorf("%+v, want %q", r, remedy)
+	}
+	s := v.d.Status()
+	if want := fmt.Sprintf("the source shows no consumer group that matches %q", pattern); !strings.Contains(strings.Join(s.Flows[0].Reasons, "\n"), want) {
+		v.t.Errorf("reasons %q, want %q", s.Flows[0].Reasons, want)
+	}
+	if !slices.ContainsFunc(s.Problems, func(p replicator.Problem) bool {
+		return p.Severity == replicator.Warning && strings.Contains(p.Text, strconv.Quote(pattern)) && strings.Contains(p.Text, remedy)
+	}) {
+		v.t.Errorf("problems %+v, want %q", s.Problems, remedy)
+	}
+	if n := metric(v.t, v.reg, "kferry_group_unsynced_partitions", "group="+pattern); n != 1 {
+		v.t.Errorf("the metric has %v", n)
+	}
+}
+
+// A user without Describe on the groups is shown an empty list by brokers since Kafka 2.1: nothing is
+// followed, and so it is not safe to switch. It becomes so when the groups are shown.
+func TestGroupsAreNotShown(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		hidden := true
+		v.source.ControlKey(int16(kmsg.ListGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			v.source.KeepControl()
+			return req.ResponseKind(), nil, hidden
+		})
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 100)
+		v.commit(v.from, "consumer-group-a", "pizza", 50)
+		cfg := v.following("pizza")
+		cfg.Flows[0].Groups = []string{"consumer-group-.*"}
+		stop := v.run(cfg)
+		v.unseen("consumer-group-.*", `grant Describe on these groups of cluster "old" to our user`)
+		hidden = false
+		v.group("consumer-group-a", "pizza", 0, "50->50 exact")
+		s := v.d.Status()
+		for i := 0; i < 1200 && len(s.Flows[0].Reasons)+len(s.Problems) > 0; i++ {
+			time.Sleep(100 * time.Millisecond) // of the bubble's clock
+			s = v.d.Status()
+		}
+		if len(s.Flows[0].Reasons)+len(s.Problems) > 0 {
+			t.Errorf("reasons %q, problems %+v", s.Flows[0].Reasons, s.Problems)
+		}
+		stop()
+	})
+}
+
+// Of a list that lacks what one broker has nothing is known of the groups there: it is not safe to switch at once.
+func TestGroupsArePartlyShown(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 100)
+		for n := range 8 { // with coordinators on both brokers
+			v.commit(v.from, fmt.Sprint("consumer-group-", n), "pizza", 50)
+		}
+		stop := v.run(v.following("pizza"))
+		v.group("consumer-group-0", "pizza", 0, "50->50 exact")
+		v.commit(v.from, "plain", "pizza", 50)
+		v.group("plain", "pizza", 0, "50->50 exact")
+		for i := 0; i < 1200 && len(v.d.Status().Flows[0].Reasons) > 0; i++ {
+			time.Sleep(100 * time.Millisecond) // of the bubble's clock
+		}
+		v.source.ControlKey(int16(kmsg.ListGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			v.source.KeepControl()
+			resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
+			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+			return resp, nil, v.source.CurrentNode() == 1
+		})
+		for i := 0; i < 200 && len(v.d.Status().Flows[0].Reasons) == 0; i++ { // the client tries a few times
+			time.Sleep(100 * time.Millisecond) // of the bubble's clock
+		}
+		if got := strings.Join(v.d.Status().Flows[0].Reasons, "; "); got != "not all consumer groups can be followed at the moment" {
+			t.Errorf("reasons %q", got)
+		}
+		for _, r := range v.d.Offsets() {
+			if r.Verdict != "exact" {
+				t.Errorf("%+v", r)
+			}
+		}
+		stop()
 	})
 }
 

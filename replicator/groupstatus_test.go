@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 // has looked lately.
 func TestGroupReasons(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	f := &flow{cfg: config.Flow{Name: "a-b", Groups: []string{".*"}, GroupsInterval: 20 * time.Second}}
+	f := &flow{cfg: config.Flow{Name: "a-b", Groups: []string{".*"}, GroupsInterval: 20 * time.Second}, outages: newOutages(slog.New(slog.DiscardHandler), 0)}
 	check := func(what string, want ...string) {
 		t.Helper()
 		g := f.groupsNow()

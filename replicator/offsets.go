@@ -23,7 +23,7 @@ var Verdicts = func() (names []string) {
 // would not go on there if it switched now. That leaves out those that begin
 // where they should, and those that have nothing to bring.
 var unsynced = []string{"not_mirrored_yet", "before_first", "removed_on_target", "not_known", "ahead_on_target",
-	"not_authorised", "target_refuses", "failed", "not_committed"}
+	"not_authorised", "not_listed", "target_refuses", "failed", "not_committed"}
 
 // OffsetRow is where a consumer group is in one partition, on both sides.
 type OffsetRow struct {

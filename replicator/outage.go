@@ -85,6 +85,13 @@ func (o *outages) errors() (errs []error) {
 	return errs
 }
 
+// has tells that there is an outage of key, however short.
+func (o *outages) has(key string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.open[key] != nil
+}
+
 // lasting are the outages that are not mended within the grace, the first one first.
 func (o *outages) lasting(now time.Time) (out []outage) {
 	o.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kferry/kferry/offsets/groups"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -116,13 +117,27 @@ func (f *flow) groupReasons(fs *FlowStatus, now time.Time) (out []string) {
 	case now.Sub(at) > old:
 		out = append(out, fmt.Sprintf("consumer groups were last compared %s ago", now.Sub(at).Round(time.Second)))
 	}
-	var names []string
+	if f.outages.has(groupsOutage) {
+		out = append(out, "not all consumer groups can be followed at the moment")
+	}
+	return append(out, wrongGroups(fs)...)
+}
+
+// wrongGroups are those that would not go on in the right place.
+func wrongGroups(fs *FlowStatus) (out []string) {
+	var names, unseen []string
 	wrong := 0
 	for i := range fs.Groups {
-		if g := &fs.Groups[i]; g.Unsynced > 0 {
+		switch g := &fs.Groups[i]; {
+		case g.Verdicts[notListed] > 0:
+			unseen = append(unseen, fmt.Sprintf("%q", g.Group))
+		case g.Unsynced > 0:
 			names = append(names, fmt.Sprintf("%q", g.Group))
 			wrong += g.Unsynced
 		}
+	}
+	if len(unseen) > 0 {
+		out = append(out, fmt.Sprintf("the source shows no consumer group that matches %s: there is none, or our user may not see it", some(unseen)))
 	}
 	if wrong > 0 {
 		out = append(out, fmt.Sprintf("%s would not go on in the right place, in %s: %s", many(len(names), "consumer group", "consumer groups"), partitions(wrong), some(names)))
@@ -170,11 +185,25 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if fs.Aside > 0 {
 		add(Warning, fmt.Sprintf("%s set aside in the dead letter topic", many(fs.Aside, "record was", "records were")))
 	}
+	return append(out, groupProblems(fs)...)
+}
+
+// groupProblems are what is wrong with consumer groups and does not mend itself.
+func groupProblems(fs *FlowStatus) (out []Problem) {
+	add := func(text string) { out = append(out, Problem{Warning, fs.Name, "", -1, text}) }
 	if n := verdictsOf(fs.Verdicts, needsSomebody); n > 0 {
-		add(Warning, fmt.Sprintf("consumer groups: %s", needed(fs.Verdicts)))
+		add("consumer groups: " + needed(fs.Verdicts))
+	}
+	for i := range fs.Groups {
+		if g := &fs.Groups[i]; g.Verdicts[notListed] > 0 {
+			add(fmt.Sprintf("consumer groups %q: %s", g.Group, g.Reason))
+		}
 	}
 	return out
 }
+
+// notListed is the verdict on a pattern that no group of the source matches.
+var notListed = groups.NotListed.String()
 
 // needsSomebody are verdicts that waiting does not change.
 var needsSomebody = []string{"not_authorised", "target_refuses", "ahead_on_target", "removed_on_target"}

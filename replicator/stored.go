@@ -286,11 +286,11 @@ func readEnd(ctx context.Context, log kafka.Log, id lane.ID, p lane.Position, st
 	case start > p.Target:
 		return unclean(id, "the target has removed records since progress was stored, and forgotten who wrote them")
 	}
-	last, found, err := progress.Scan{Log: log, From: p.Target, To: end, Producer: p.Producer, Epoch: p.Epoch}.Last(ctx)
+	found, err := progress.Scan{Log: log, From: p.Target, To: end, Producer: p.Producer, Epoch: p.Epoch, Sequence: p.Sequence}.Read(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("reading the end of target topic %q partition %d: %w", log.Topic, log.Partition, err)
-	case found && lane.Advance(last, 1) != p.Sequence:
+	case found.Any:
 		return unclean(id, "the target has records that are not in stored progress")
 	}
 	return nil

@@ -136,6 +136,7 @@ var verdictWords = map[string]string{
 	"not_in_flow":       "the flow does not carry the topic",
 	"no_commit":         "the group has no offset on the source",
 	"not_authorised":    "kferry lacks a right on the group; the reason says which",
+	"not_listed":        "the source shows no group that the pattern matches",
 	"target_refuses":    "the target does not take the offset; the reason says why",
 	"gone":              "the source has the group no more; on the target it stays",
 	"failed":            "a cluster did not answer; the next round tries again",

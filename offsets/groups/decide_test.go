@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/kferry/kferry/offsets"
 )
 
@@ -83,7 +85,7 @@ func TestVerdictsHaveNamesAndSentences(t *testing.T) {
 		}
 		seen[v.String()] = true
 	}
-	if len(seen) != 16 || Verdict(99).String() != "verdict_99" {
+	if len(seen) != 17 || Verdict(99).String() != "verdict_99" {
 		t.Errorf("%v", seen)
 	}
 	if r := (Row{Verdict: Floor, Again: 7}); r.Reason() != "synced to the nearest earlier place that is known; at most 7 records are read again" {
@@ -106,6 +108,23 @@ func TestFilter(t *testing.T) {
 	}
 	if want := []string{"bar.x", "plain"}; !slices.Equal(f.names, want) {
 		t.Errorf("names %q", f.names)
+	}
+	listed := func(names ...string) (gs []kmsg.ListGroupsResponseGroup) {
+		for _, n := range names {
+			gs = append(gs, kmsg.ListGroupsResponseGroup{Group: n})
+		}
+		return gs
+	}
+	for _, c := range []struct {
+		groups []kmsg.ListGroupsResponseGroup
+		want   []string
+	}{
+		{nil, []string{"pizza-.*"}}, {listed("plain", "kferry.flow"), []string{"pizza-.*"}},
+		{listed("pizza-a"), nil}, {listed("pizza-test"), nil}, // which is left out, but may be seen
+	} {
+		if got := f.unmatched(c.groups); !slices.Equal(got, c.want) {
+			t.Errorf("%v: unmatched %q, want %q", c.groups, got, c.want)
+		}
 	}
 	if _, err := newFilter([]string{"("}, nil); err == nil {
 		t.Error("a broken pattern is taken")

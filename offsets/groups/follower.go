@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/config"
@@ -44,6 +46,7 @@ type Follower struct {
 
 	round   sync.Mutex // held by Round; guards what follows
 	groups  map[string]*group
+	unseen  []unseen        // of the last list
 	said    map[string]bool // subjects of notices that hold
 	log     notebook
 	notices []string
@@ -64,6 +67,9 @@ type group struct {
 	gone         time.Time // since when the source has it no more; zero = it has
 	commits      int       // partitions, in this round
 }
+
+// unseen is a pattern that no group of the source's list matches, and why not.
+type unseen struct{ pattern, detail string }
 
 // part is a partition of a group.
 type part struct {
@@ -142,11 +148,41 @@ func (f *Follower) find(ctx context.Context, now time.Time) error {
 	}
 	f.keep(alive, whole, now)
 	f.mark(there, states)
-	f.say("list", len(there) == 0 && outage(f.opts.Source, sourceErr) == nil,
-		"cluster %q lists no groups: there are none, or our user may not see them; only those that groups names in full are asked for. To follow others, grant Describe on them",
-		f.opts.Source.Alias())
+	f.look(there, sourceErr)
 	// A list that is denied takes nothing from a commit: the coordinator knows who is a member.
 	return errors.Join(outage(f.opts.Source, sourceErr), outage(f.opts.Target, targetErr))
+}
+
+// look finds the patterns that stand for no group, as far as the source tells: to its
+// list a right that is missing looks as if there were none. From a list that is not
+// whole for another reason nothing follows; the next one tells.
+func (f *Follower) look(there []kmsg.ListGroupsResponseGroup, err error) {
+	alias := f.opts.Source.Alias()
+	if outage(f.opts.Source, err) != nil {
+		return
+	}
+	detail := fmt.Sprintf("grant Describe on these groups of cluster %q to our user, or take the pattern out of groups if there are none", alias)
+	if err != nil {
+		detail = fmt.Sprintf("cluster %q does not let our user list groups (%s): before Kafka 2.1 that takes Describe on the cluster, so grant it, or give the names of the groups "+
+			"one by one in groups", alias, denial(err))
+	}
+	f.unseen = f.unseen[:0]
+	for _, p := range f.filter.unmatched(there) {
+		f.unseen = append(f.unseen, unseen{p, detail})
+	}
+	var names []string
+	for _, u := range f.unseen {
+		names = append(names, fmt.Sprintf("%q", u.pattern))
+	}
+	f.say("list", len(names) > 0, "the source shows no consumer groups that match %s, so none is followed; %s", strings.Join(names, ", "), detail)
+}
+
+// denial is the name of an error code, without the words of the client.
+func denial(err error) string {
+	if k := new(kerr.Error); errors.As(err, &k) {
+		return k.Message
+	}
+	return err.Error()
 }
 
 func outage(cl *kafka.Cluster, err error) error {

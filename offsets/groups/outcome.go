@@ -13,7 +13,7 @@ import (
 func sourceFailed(cluster, group string, err error) (Verdict, string) {
 	switch {
 	case kafka.Denied(err):
-		return Denied, fmt.Sprintf("grant Describe on group %q of cluster %q to our user", group, cluster)
+		return Denied, fmt.Sprintf("grant Describe (before Kafka 1.0: Read) on group %q of cluster %q to our user", group, cluster)
 	case errors.Is(err, kerr.InvalidGroupID):
 		return Gone, "" // a name that the cluster does not take is nobody's
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -122,7 +123,7 @@ func TestRealGroups(t *testing.T) {
 		"real-simple real/0 20->200 ahead_on_target 0 0",
 	}
 	expect(t, lines(r), want...)
-	if s := strings.Join(r.Notices, "\n"); !strings.Contains(s, `grant Describe on group "real-denied" of cluster "east"`) ||
+	if s := strings.Join(r.Notices, "\n"); !strings.Contains(s, `on group "real-denied" of cluster "east"`) ||
 		!strings.Contains(s, `grant Read on group "real-shut" of cluster "west"`) || len(r.Notices) != 1 {
 		t.Errorf("notices %s", s)
 	}
@@ -228,5 +229,34 @@ func onCommit(failed *error) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.
 				*failed = errors.Join(*failed, kerr.ErrorForCode(p.ErrorCode))
 			}
 		}
+	}
+}
+
+// A broker shows a user without Describe on the groups an empty list, as if there were none.
+func TestRealGroupsAreNotShown(t *testing.T) {
+	b, admin, ferry := realPair(t)
+	b[src].CreateTopic(t, "shown", 1, nil)
+	b[dst].CreateTopic(t, "x.shown", 1, nil)
+	commit(t, admin[src], "hidden-a", "shown", 0)
+	f, err := New(Options{
+		Source: ferry[src], Target: ferry[dst], Lanes: realLanes{shifted{}, "shown"},
+		Flow: config.Flow{SyncGroupOffsets: true, Groups: []string{"hidden-.*"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, lines(round(t, f)), "hidden-.* /-1 -1->-1 not_listed -1 -1")
+	b[dst].Allow(t, "ferry", kadm.NewACLs().Groups("hidden-a").Operations(kadm.OpRead))
+	b[dst].Allow(t, "ferry", kadm.NewACLs().Topics("x.shown").Operations(kadm.OpRead))
+	b[src].Allow(t, "ferry", kadm.NewACLs().Groups("hidden-a").Operations(kadm.OpDescribe))
+	b[src].Allow(t, "ferry", kadm.NewACLs().Topics("shown").Operations(kadm.OpRead))
+	for { // the brokers learn of rights a moment later
+		if r := round(t, f); len(r.Rows) == 1 && r.Rows[0].Group == "hidden-a" && r.Rows[0].Verdict == Exact {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(lines(f.Report()))
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }

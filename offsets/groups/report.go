@@ -23,7 +23,8 @@ type Report struct {
 }
 
 // Row is one partition of one group. What holds for a whole group of which no
-// partition is known has an empty Topic and Partition -1.
+// partition is known has an empty Topic and Partition -1; of a pattern that no group
+// matches, Group is the pattern.
 type Row struct {
 	Group, TargetGroup string
 	Topic, TargetTopic string // TargetTopic is "" where this replica has no lane
@@ -62,6 +63,11 @@ func (f *Follower) report(begin time.Time) *Report {
 		}
 		r.Commits += g.commits
 		r.Rows = g.rows(r.Rows)
+	}
+	for _, u := range f.unseen {
+		r.Rows = append(r.Rows, Row{
+			Group: u.pattern, TargetGroup: u.pattern, Partition: -1, Source: -1, Target: none, Verdict: NotListed, Again: -1, Lag: -1, Detail: u.detail,
+		})
 	}
 	slices.SortFunc(r.Rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))

@@ -21,6 +21,7 @@ const (
 	NotInFlow                   // the flow does not carry the topic
 	NoOffset                    // nothing is committed on the source
 	Denied                      // a right is missing, on either side
+	NotListed                   // the source shows no group that a pattern matches
 	Refused                     // the target does not take the commit
 	Gone                        // the source has the group no more
 	Failed                      // no answer; the next round tries again
@@ -31,7 +32,7 @@ const (
 
 var verdictNames = [...]string{
 	"exact", "gap", "floor", "not_mirrored_yet", "before_first", "removed_on_target", "not_known", "target_active", "ahead_on_target", "not_in_flow", "no_commit",
-	"not_authorised", "target_refuses", "gone", "failed", "not_committed", "elsewhere",
+	"not_authorised", "not_listed", "target_refuses", "gone", "failed", "not_committed", "elsewhere",
 }
 
 // Verdicts are all that a report can have, in their order.
@@ -67,6 +68,7 @@ var sentences = [...]string{
 	NotInFlow:    "the flow does not carry the topic",
 	NoOffset:     "nothing is committed on the source",
 	Denied:       "our user is not allowed to",
+	NotListed:    "the source shows no group that the pattern matches: there is none, or our user may not see it",
 	Refused:      "the target does not take the commit",
 	Gone:         "the source has the group no more; on the target it stays where it is",
 	Failed:       "no answer; the next round tries again",
