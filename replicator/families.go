@@ -35,7 +35,7 @@ var families = []*section{
 	{
 		title: "Flows",
 		families: []*family{
-			famFlowInfo, famPartitions, famLanes, famSlots, famStale, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt,
+			famFlowInfo, famPartitions, famLanes, famSlots, famStale, famUndecided, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt,
 			famFetches, famProduces, famErrors,
 		},
 	},
@@ -92,6 +92,7 @@ var (
 	famLanes       = describe("kferry_lanes", gauge, "lanes", []string{"flow", "state"}, "Lanes of this replica by state: starting, running, waiting, paused or stopped.")
 	famSlots       = describe("kferry_slots", gauge, "slots", perFlow, "Slots of the flow that this replica owns; over all replicas, as many as the progress topic has partitions.")
 	famStale       = describe("kferry_lag_stale_lanes", gauge, "lanes", perFlow, "Lanes of which the source has not told within 15 s where they end: what is told of their lag is old.")
+	famUndecided   = describe("kferry_open_transaction_lanes", gauge, "lanes", perFlow, "Lanes that stand at a transaction of the source that is open for more than 5 s: what is behind it is carried once it ends.")
 	famBatches     = describe("kferry_batches_total", counter, "batches", []string{"flow", "path"}, "Batches that the target acknowledged, by the way they came: whole, merged or recoded.")
 	famAvoided     = describe("kferry_duplicates_avoided_total", counter, "records", perFlow, "Records found on the target after a restart or a failure, and not sent again.")
 	famLost        = describe("kferry_lost_offsets_total", counter, "source offsets", perFlow, "Source offsets that retention removed before they were carried.")

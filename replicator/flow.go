@@ -166,6 +166,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
 	steering.Go(func() { newSurveyor(f).run(ctx) })
+	steering.Go(func() { f.blame(ctx) })
 	steering.Go(func() { f.keepHistory(ctx) })
 	if f.follower != nil {
 		steering.Go(func() { f.follower.run(ctx) })

@@ -74,7 +74,7 @@ func (m *metrics) observe(h *prometheus.HistogramVec, request, flow string, took
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, f := range []*family{
-		m.aside, famFlowInfo, famPartitions, famLanes, famSlots, famStale, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt, famCarriedEnabled, famCarriedProgress, famCarriedGroups, famCarriedAt,
+		m.aside, famFlowInfo, famPartitions, famLanes, famSlots, famStale, famUndecided, famBatches, famAvoided, famLost, famTwice, famRefusals, famProgressAt, famHeartbeatAt, famCarriedEnabled, famCarriedProgress, famCarriedGroups, famCarriedAt,
 		famVerdicts, famUnsynced, famGroupLag, famGroupsAt, famBuild, famUp, famRejected, famUsed, famLimit,
 	} {
 		out <- f.desc
@@ -131,12 +131,17 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 func (m *metrics) collectLanes(f *flow, now time.Time, s samples) {
 	name := f.cfg.Name
 	sum, aside := f.counted()
+	held := 0
 	for _, m := range f.members() {
 		x := m.lane.Snapshot()
+		if _, ok := undecided(&x, now); ok {
+			held++
+		}
 		sum.Add(&x.Stats)
 		aside[m.lane.Topic] += x.Aside
 	}
 	collectStates(f, now, s)
+	s.send(famUndecided, float64(held), name)
 	for p, n := range sum.Batches {
 		s.send(famBatches, float64(n), name, lane.Path(p).String())
 	}

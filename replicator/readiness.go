@@ -93,6 +93,9 @@ func lagReasons(fs *FlowStatus) (out []string) {
 	if fs.Lag > 0 {
 		add("%s on the target yet%s", many(fs.Lag, "record is not", "records are not"), oldest(fs.LagSeconds))
 	}
+	if fs.Undecided > 0 {
+		add("%s held up by open transactions on the source: %s", lanesAre(fs.Undecided), namesOf(fs.Lanes, func(l *LaneStatus) bool { return l.Undecided }))
+	}
 	if fs.Unknown > 0 {
 		add("of %s it is not known what the target lacks: %s", lanes(fs.Unknown), namesOf(fs.Lanes, func(l *LaneStatus) bool { return l.Lag < 0 }))
 	}
@@ -165,6 +168,11 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if n := fs.States[lane.Waiting]; n > 0 {
 		i := slices.IndexFunc(fs.Lanes, func(l LaneStatus) bool { return l.State == lane.Waiting.String() })
 		add(Warning, fmt.Sprintf("%s waiting: %s", lanesAre(n), fs.Lanes[i].Reason))
+	}
+	if fs.Undecided > 0 {
+		i := slices.IndexFunc(fs.Lanes, func(l LaneStatus) bool { return l.Undecided })
+		l := &fs.Lanes[i]
+		out = append(out, Problem{Warning, fs.Name, l.Topic, l.Partition, fmt.Sprintf("%s held up by open transactions: %s", lanesAre(fs.Undecided), l.Reason)})
 	}
 	if fs.Stale > 0 {
 		add(Warning, fmt.Sprintf("of %s the source has not told lately where it ends: what is said of their lag is old", lanes(fs.Stale)))

@@ -51,6 +51,7 @@ type Tally struct {
 	LagSeconds                       float64          // the largest; -1: not known
 	Stale                            int              // lanes of which the lag is old
 	Unknown                          int              // lanes of which the lag is not known
+	Undecided                        int              // lanes that an open transaction holds up for long
 	Lost, Twice, Aside               int64            // see lane.Stats
 }
 
@@ -73,6 +74,7 @@ type LaneStatus struct {
 	TargetPosition                   int64   // a target offset: what follows Position is stored at it or above
 	Lag                              int64   // source offsets that the target lacks; -1: not known yet
 	LagSeconds                       float64 // age of the oldest of them; 0 where Lag is; -1: not known
+	Undecided                        bool    // an open transaction on the source holds it up for long; Reason says which
 	LagStale                         bool    // the source did not tell lately where it ends: Lag was true once
 }
 
@@ -222,6 +224,9 @@ func (t *Tally) addLane(l *LaneStatus, state lane.State) {
 	if l.LagStale {
 		t.Stale++
 	}
+	if l.Undecided {
+		t.Undecided++
+	}
 }
 
 // read fills in how l is now.
@@ -232,6 +237,10 @@ func (x *LaneStatus) read(l *lane.Lane, now time.Time) lane.Snapshot {
 		Topic: l.Topic, TargetTopic: l.TargetTopic, Partition: l.Partition,
 		State: shown(s).String(), Reason: s.Reason, Position: int64(s.Source), TargetPosition: int64(s.Target),
 		Records: s.Records, Bytes: s.Bytes, Lag: lag.records, LagSeconds: lag.seconds, LagStale: lag.stale,
+	}
+	if x.Reason == "" {
+		x.Reason = heldUp(l.ID, &s, now)
+		x.Undecided = x.Reason != ""
 	}
 	x.RecordsPerSecond, x.BytesPerSecond = l.Recent(now.UnixMilli()).Rates(now.UnixMilli())
 	return s

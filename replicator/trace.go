@@ -91,6 +91,10 @@ func (f *flow) trace(q Lookup, now time.Time) Trace {
 	s := m.lane.Find(offsets.Source(q.Offset))
 	t.TargetTopic, t.State, t.Reason = m.lane.TargetTopic, shown(s.Snapshot).String(), s.Reason
 	t.see(&s, now)
+	if why := heldUp(id, &s.Snapshot, now); why != "" && s.Stage == lane.Ahead {
+		t.Reason = why
+		t.Text += "; " + why
+	}
 	if t.State != lane.Running.String() && t.Where != TraceCarried {
 		t.Text += "; its lane is " + t.State
 		if t.Reason != "" {

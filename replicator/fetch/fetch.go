@@ -472,6 +472,7 @@ func (f *Fetcher) hand(resp *kmsg.FetchResponse, hold *budget.Hold, roomy bool) 
 // had room in the answer.
 func (f *Fetcher) give(c *cursor, p *kmsg.FetchResponseTopicPartition, hold *budget.Hold, roomy bool) {
 	c.lane.Seen(offsets.Source(p.LogStartOffset), offsets.Source(p.HighWatermark), f.heard, f.beat)
+	c.lane.Stable(offsets.Source(p.LastStableOffset), offsets.Source(p.HighWatermark), len(p.RecordBatches) == 0, f.heard)
 	if len(p.RecordBatches) == 0 {
 		return
 	}

@@ -130,6 +130,7 @@ type Lane struct {
 	beat          *Beat          // it goes on being that while this moves; nil: nobody watches it
 	placed        bool           // pos says where the lane is; before, nobody knows
 	front         front
+	undecided     Undecided
 	stats         Stats
 	recent        Lately
 
@@ -173,6 +174,7 @@ func (l *Lane) Start(p Plan, reach offsets.Target, m *offsets.Map) {
 	l.dropLocked()
 	l.pos, l.sent, l.fetched, l.placed = p.Position, p.Source, p.Source, true
 	l.skip, l.seq, l.leader = p.Skip, Advance(p.Sequence, p.Skip), p.Leader
+	l.undecided = Undecided{}
 	l.reach = reach
 	switch {
 	case m != nil:

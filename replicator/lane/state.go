@@ -94,6 +94,7 @@ type Snapshot struct {
 	Confirmed     int64          // when End was last known to be the source's end, ms since 1970; 0: never
 	Oldest        int64          // time of the oldest record that the target lacks, ms since 1970; 0: not known
 	Held          int64          // bytes waiting and in flight
+	Undecided     Undecided      // the transaction that it has come to
 	Stats
 }
 
@@ -109,7 +110,7 @@ func (l *Lane) snapshotLocked() Snapshot {
 	if l.end >= 0 && l.placed {
 		s.Lag = max(0, int64(l.end-l.pos.Source))
 	}
-	s.Oldest = l.oldestLocked()
+	s.Oldest, s.Undecided = l.oldestLocked(), l.undecidedLocked()
 	return s
 }
 
