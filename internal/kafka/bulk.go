@@ -168,6 +168,7 @@ func (s *tickets) redeem(frame []byte) (t *ticket, header []byte, err error) {
 type bulkConn struct {
 	net.Conn
 	tickets *tickets
+	use     use
 
 	// Only Write, which has one caller at a time, may touch this.
 	frame frame
@@ -218,7 +219,7 @@ func (c *bulkConn) Write(p []byte) (int, error) {
 // Read gives kgo what the broker sent, but for the answers of tickets.
 func (c *bulkConn) Read(p []byte) (int, error) {
 	if len(c.head) == 0 && c.rest == 0 {
-		if err := c.next(); err != nil {
+		if err := c.use.read(c.next()); err != nil {
 			return 0, err
 		}
 	}
@@ -230,6 +231,12 @@ func (c *bulkConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(int64(len(p)), c.rest)])
 	c.rest -= int64(n)
 	return n, err
+}
+
+// Close implements net.Conn.
+func (c *bulkConn) Close() error {
+	c.use.close()
+	return c.Conn.Close()
 }
 
 // next begins to read a response.

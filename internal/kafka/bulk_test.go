@@ -129,7 +129,7 @@ func TestBulkAnswers(t *testing.T) {
 		before, after := answerFrame(1, false, nil, []byte("before")), answerFrame(3, false, nil, []byte("after"))
 		ours := answerFrame(2, req.IsFlexible(), []byte{1, 9, 3, 'a', 'b', 'c'}, fetched(v, records).AppendTo(nil))
 		wire := &script{in: strings.NewReader(string(before) + string(ours) + string(after))}
-		c := &bulkConn{Conn: wire, tickets: s}
+		c := &bulkConn{Conn: wire, tickets: s, use: use{conns: newConns()}}
 		if _, err := c.Write(append(header(req, 2), k.AppendTo(nil)...)); err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestBulkBadAnswers(t *testing.T) {
 		s := newTickets()
 		k := &ticket{Request: req, room: makeRoom}
 		defer s.issue(k)()
-		b := &bulkConn{Conn: &script{in: bytes.NewReader(c.in)}, tickets: s}
+		b := &bulkConn{Conn: &script{in: bytes.NewReader(c.in)}, tickets: s, use: use{conns: newConns()}}
 		if _, err := b.Write(append(header(req, 2), k.AppendTo(nil)...)); err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestBulkBadAnswers(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"HTTP/1.1 400 Bad Request\r\n", "\x15", "\x15\x03\x01", "SSH-"} {
-		b := &bulkConn{Conn: &script{in: strings.NewReader(text)}, tickets: newTickets()}
+		b := &bulkConn{Conn: &script{in: strings.NewReader(text)}, tickets: newTickets(), use: use{conns: newConns()}}
 		if got, err := io.ReadAll(b); string(got) != text || err != nil {
 			t.Errorf("%q came as %q, %v", text, got, err)
 		}
@@ -222,7 +222,7 @@ func TestBulkBadAnswers(t *testing.T) {
 func TestBulkNoOvertaking(t *testing.T) {
 	s := newTickets()
 	link := &Link{tickets: s}
-	a, b := &bulkConn{Conn: &script{}, tickets: s}, &bulkConn{Conn: &script{}, tickets: s}
+	a, b := &bulkConn{Conn: &script{}, tickets: s}, &bulkConn{Conn: &script{}, tickets: s, use: use{conns: newConns()}}
 	write := func(c *bulkConn, sent *Sent) error {
 		req := produceSome(9, 10)
 		k := &ticket{Request: req, room: makeRoom, sent: sent}
@@ -266,7 +266,7 @@ func TestBulkWriteFails(t *testing.T) {
 	void := s.issue(k)
 	broken := errors.New("broken")
 	wire := &script{fail: broken}
-	c := &bulkConn{Conn: wire, tickets: s}
+	c := &bulkConn{Conn: wire, tickets: s, use: use{conns: newConns()}}
 	p := append(header(req, 2), k.AppendTo(nil)...)
 	if n, err := c.Write(p); n != 0 || !errors.Is(err, broken) {
 		t.Errorf("%d bytes, %v", n, err)

@@ -60,7 +60,8 @@ type Cluster struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	links  []*Link
-	bulk   *tickets   // of the requests with records
+	bulk   *tickets // of the requests with records
+	conns  *conns
 	width  func() int // how many of links are used
 	heard  heard
 }
@@ -74,7 +75,7 @@ func Open(cfg config.Cluster, o Options) (*Cluster, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("cluster", cfg.Alias)
-	c := &Cluster{cfg: cfg, bulk: newTickets()}
+	c := &Cluster{cfg: cfg, bulk: newTickets(), conns: newConns()}
 	if err := c.configure(o, log); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", cfg.Alias, err)
 	}
@@ -111,7 +112,7 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 	if len(c.cfg.BootstrapServers) == 0 {
 		return errors.New("bootstrap_servers is empty: name at least one host:port")
 	}
-	d, err := newDialer(c.cfg.TLS, o.Dialer, log)
+	d, err := newDialer(c.cfg.TLS, o.Dialer, c.conns, log)
 	if err != nil {
 		return err
 	}
@@ -129,10 +130,7 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 		kgo.WithHooks(slices.Concat(o.Hooks, []kgo.Hook{&c.heard})...),
 		kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := d.open(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &bulkConn{Conn: conn, tickets: c.bulk}, nil
+			return c.dialed(conn, addr, err)
 		}),
 		kgo.ConnIdleTimeout(connIdle),
 		kgo.RetryTimeout(retryTimeout),

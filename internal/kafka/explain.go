@@ -80,11 +80,15 @@ func Explain(alias string, err error) error {
 // explain asks the narrow explanations before the wide ones: an EOF within a
 // TLS handshake is about TLS, one without is about the network.
 func explain(alias string, err error) *Error {
-	for _, f := range []func(error) *Error{explainLogin, explainFile, explainCertificate, explainTLS, explainDial, explainStream} {
+	for _, f := range []func(error) *Error{explainCrowded, explainLogin, explainFile, explainCertificate, explainTLS, explainDial, explainStream} {
 		if e := f(err); e != nil {
 			e.Cluster, e.Err = alias, err
 			if e.Addr == "" {
 				e.Addr = address(err)
+			}
+			if e.Op == "connect" && errors.As(err, new(*advertisedError)) {
+				e.Cause += ", and the brokers advertise this address: it is not in bootstrap_servers"
+				e.Remedy = "check the brokers' advertised.listeners: it must be an address that is reached from here; else " + e.Remedy
 			}
 			return e
 		}
@@ -103,6 +107,19 @@ func address(err error) string {
 		return op.Addr.String()
 	}
 	return ""
+}
+
+// explainCrowded is about a broker that takes some of our connections and no more.
+func explainCrowded(err error) *Error {
+	var c *crowdedError
+	if !errors.As(err, &c) {
+		return nil
+	}
+	return &Error{
+		Op: "connect", Addr: c.addr,
+		Cause:  fmt.Sprintf("the broker closes new connections, while %d from here are in use", c.open),
+		Remedy: "if it stays so raise max.connections.per.ip or max.connections of the broker, or set connections: 1 for the cluster, to need fewer",
+	}
 }
 
 // mechanismError adds to UNSUPPORTED_SASL_MECHANISM what the broker would take.

@@ -22,17 +22,18 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // dialer opens a cluster's connections, with TLS when that is enabled.
 type dialer struct {
-	tls  config.TLS
-	dial DialFunc
+	tls   config.TLS
+	dial  DialFunc
+	conns *conns
 }
 
 // newDialer checks that the files of c can be used now, so that a wrong path is
 // an error of the start and not of the first connection.
-func newDialer(c config.TLS, dial DialFunc, log *slog.Logger) (*dialer, error) {
+func newDialer(c config.TLS, dial DialFunc, conns *conns, log *slog.Logger) (*dialer, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	d := &dialer{tls: c, dial: dial}
+	d := &dialer{tls: c, dial: dial, conns: conns}
 	if !c.Enabled {
 		return d, nil
 	}
@@ -64,7 +65,7 @@ func (d *dialer) open(ctx context.Context, network, addr string) (net.Conn, erro
 	t := tls.Client(conn, c)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error is the one that tells
-		return nil, &handshakeError{addr, err}
+		return nil, &handshakeError{addr, d.conns.ended(conn.RemoteAddr().String(), err)}
 	}
 	return t, nil
 }

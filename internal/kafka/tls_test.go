@@ -174,7 +174,7 @@ func TestRotation(t *testing.T) {
 	}
 
 	first := use(oldCA)
-	d, err := newDialer(config.TLS{Enabled: true, CAFile: ca, CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}, nil, slog.Default())
+	d, err := newDialer(config.TLS{Enabled: true, CAFile: ca, CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}, nil, newConns(), slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
