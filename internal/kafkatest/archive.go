@@ -23,8 +23,11 @@ import (
 var trainings sync.Map // string to *sync.Once
 
 // archive returns the archive of a folder with the jars of a version, or "" while there is none. The first caller makes it;
-// who comes meanwhile, in this program or another, goes without.
+// who comes meanwhile, in this program or another, goes without. So do the versions of which only a few brokers are started.
 func archive(ctx context.Context, folder, version string) string {
+	if version != V4 && version != V3 {
+		return ""
+	}
 	file := filepath.Join(folder, "classes-"+javaSum()+".jsa")
 	if exists(file) {
 		return file

@@ -135,10 +135,12 @@ type block struct {
 	der  []byte
 }
 
+func (b block) pem() []byte { return pem.EncodeToMemory(&pem.Block{Type: b.kind, Bytes: b.der}) }
+
 func writePEM(path string, blocks ...block) error {
 	var out []byte
 	for _, b := range blocks {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: b.kind, Bytes: b.der})...)
+		out = append(out, b.pem()...)
 	}
 	if err := os.WriteFile(path, out, 0o600); err != nil {
 		return fmt.Errorf("kafkatest: %w", err)

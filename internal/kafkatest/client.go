@@ -242,7 +242,7 @@ func (c *Cluster) poll(ctx context.Context, nodes []*node, req kmsg.Request, goo
 
 const (
 	pollEvery = 50 * time.Millisecond
-	pollLimit = 5 * time.Second // for one answer
+	pollLimit = 5 * time.Second // for one try
 )
 
 func (c *Cluster) pollOne(ctx context.Context, n *node, req kmsg.Request, good func(kmsg.Response) error) error {
@@ -251,27 +251,35 @@ func (c *Cluster) pollOne(ctx context.Context, n *node, req kmsg.Request, good f
 		return err
 	}
 	defer cl.Close()
+	return n.until(ctx, func(ctx context.Context) error {
+		resp, err := cl.SeedBrokers()[0].Request(ctx, req)
+		if err != nil {
+			return err
+		}
+		return good(resp)
+	})
+}
+
+// until tries something with n until it succeeds, for as long as n runs.
+func (n *node) until(ctx context.Context, try func(context.Context) error) error {
 	n.mu.Lock()
 	proc := n.proc
 	n.mu.Unlock()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		askCtx, cancel := context.WithTimeout(ctx, pollLimit)
-		resp, err := cl.SeedBrokers()[0].Request(askCtx, req)
+		tryCtx, cancel := context.WithTimeout(ctx, pollLimit)
+		err := try(tryCtx)
 		cancel()
-		if err == nil {
-			err = good(resp)
-		}
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-proc.done:
-			return fmt.Errorf("kafkatest: broker %d ended: %w\n%s", n.id, proc.ended(), n.logTail())
+			return fmt.Errorf("kafkatest: %s ended: %w\n%s", n.name, proc.ended(), n.logTail())
 		case <-ctx.Done():
-			return fmt.Errorf("kafkatest: broker %d is not ready: %w (last: %w)\n%s", n.id, context.Cause(ctx), err, n.logTail())
+			return fmt.Errorf("kafkatest: %s is not ready: %w (last: %w)\n%s", n.name, context.Cause(ctx), err, n.logTail())
 		}
 	}
 }

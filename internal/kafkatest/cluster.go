@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -20,9 +21,12 @@ type Cluster struct {
 	// Files for loaded classes: to take them from, and to leave them in. See archive; "" for none.
 	archive, train string
 
-	dir   string
-	alive *os.File // locked while dir is in use
-	nodes []*node
+	dir       string
+	key, cert string   // of every broker, in PEM; with TLS
+	alive     *os.File // locked while dir is in use
+	nodes     []*node
+	// The process with the brokers' metadata, where they do not keep them themselves: else nil.
+	zookeeper *node
 
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
@@ -58,11 +62,20 @@ func (c *Cluster) boot(ctx context.Context) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	if err := c.format(ctx); err != nil {
+	ready := c.format
+	if c.zookeeper != nil {
+		ready = func(context.Context) error { return c.startZooKeeper() }
+	}
+	if err := ready(ctx); err != nil {
 		return err
 	}
 	for _, n := range c.nodes {
 		if err := n.start(c); err != nil {
+			return err
+		}
+	}
+	if c.zookeeper != nil {
+		if err := c.addUsers(ctx); err != nil {
 			return err
 		}
 	}
@@ -79,7 +92,7 @@ func (c *Cluster) prepare() error {
 		return err
 	}
 	for id := range c.opts.Brokers {
-		n := &node{id: id, dir: filepath.Join(c.dir, fmt.Sprintf("broker-%d", id))}
+		n := &node{id: id, name: fmt.Sprintf("broker %d", id), dir: filepath.Join(c.dir, fmt.Sprintf("broker-%d", id))}
 		c.nodes = append(c.nodes, n)
 		ports := []*port{&n.client, &n.broker, &n.controller}
 		if c.opts.Detour {
@@ -92,18 +105,18 @@ func (c *Cluster) prepare() error {
 		}
 	}
 	if c.opts.Security == SASLSSL {
-		if err := makeCerts(c.dir); err != nil {
+		if c.key, c.cert, err = makeCerts(c.dir); err != nil {
+			return err
+		}
+	}
+	if withZooKeeper(c.opts.Version) {
+		if err := c.prepareZooKeeper(root); err != nil {
 			return err
 		}
 	}
 	for _, n := range c.nodes {
-		for _, dir := range []string{n.data(), n.tmp()} {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return fmt.Errorf("kafkatest: %w", err)
-			}
-		}
-		if err := os.WriteFile(n.config(), encodeProperties(c.properties(n)), 0o600); err != nil {
-			return fmt.Errorf("kafkatest: %w", err)
+		if err := n.write(c.properties(n)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -131,14 +144,10 @@ func (c *Cluster) format(ctx context.Context) error {
 	if err := p.wait(ctx); err != nil {
 		return fmt.Errorf("kafkatest: format: %w\n%s", err, first.logTail())
 	}
-	const bootstrap = "bootstrap.checkpoint"
-	records, err := os.ReadFile(filepath.Join(first.data(), bootstrap))
-	if err != nil {
-		return fmt.Errorf("kafkatest: format: %w", err)
-	}
 	for _, n := range c.nodes[1:] {
 		meta := fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\ndirectory.id=%s\n", clusterID, n.id, randomID())
-		if err := errors.Join(os.WriteFile(filepath.Join(n.data(), bootstrap), records, 0o600),
+		// What else the tool wrote has another name in each version.
+		if err := errors.Join(os.CopyFS(n.data(), os.DirFS(first.data())),
 			os.WriteFile(filepath.Join(n.data(), "meta.properties"), []byte(meta), 0o600)); err != nil {
 			return fmt.Errorf("kafkatest: format: %w", err)
 		}
@@ -225,11 +234,16 @@ func (c *Cluster) Restart(i int) error {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if c.zookeeper != nil {
+		if err := c.forgotten(ctx, c.nodes[i]); err != nil {
+			return err
+		}
+	}
 	if err := c.nodes[i].start(c); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
 	return c.settle(ctx, c.nodes[i:i+1])
 }
 
@@ -237,7 +251,7 @@ func (c *Cluster) Restart(i int) error {
 func (c *Cluster) Stop() {
 	c.stop.Do(func() {
 		close(c.stopped)
-		for _, n := range c.nodes {
+		for _, n := range c.processes() {
 			n.release()
 		}
 		if c.alive != nil {
@@ -251,9 +265,17 @@ func (c *Cluster) Stop() {
 // reportDead fails the test when a broker ended that nobody killed.
 func (c *Cluster) reportDead(t testing.TB) {
 	t.Helper()
-	for _, n := range c.nodes {
+	for _, n := range c.processes() {
 		if err := n.died(); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// processes are the brokers, and then what they need.
+func (c *Cluster) processes() []*node {
+	if c.zookeeper == nil {
+		return c.nodes
+	}
+	return append(slices.Clone(c.nodes), c.zookeeper)
 }

@@ -1,5 +1,5 @@
-// Package kafkatest runs real Apache Kafka for tests and benchmarks: KRaft
-// brokers from Maven artifacts, on 127.0.0.1 only, with one JVM per broker that
+// Package kafkatest runs real Apache Kafka for tests and benchmarks: brokers
+// from Maven artifacts, on 127.0.0.1 only, with one JVM per broker that
 // never outlives the program that started it.
 //
 // A test that only needs some cluster takes the one its package shares; a test
@@ -14,7 +14,8 @@
 //		...
 //	}
 //
-// Every broker is also a controller, and broker i has the node id i.
+// Every broker is also a controller, and broker i has the node id i. Before V3
+// there is ZooKeeper beside the brokers, which nobody else needs to know.
 //
 // Apache's own Java code runs beside the brokers: StartMM2 is MirrorMaker 2 as a
 // process, Cluster.MirrorRead its client, Cluster.Formatted its console
@@ -32,6 +33,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,9 +43,13 @@ import (
 
 // Kafka versions that can be started.
 const (
-	V4 = "4.3.1"
-	V3 = "3.9.1"
+	V4  = "4.3.1"
+	V3  = "3.9.1"
+	V28 = "2.8.2" // with ZooKeeper
+	V44 = "4.4.0"
 )
+
+var versions = []string{V4, V3, V28, V44}
 
 // Security says what the client listener asks of a client.
 type Security int
@@ -68,11 +74,11 @@ const startLimit = 2 * time.Minute
 
 // Options describe a cluster. The zero value is one plaintext broker of V4.
 type Options struct {
-	Version    string            // V4 (default) or V3
+	Version    string            // V4 (default), V3, V28 or V44
 	Brokers    int               // 1 (default) or 3
 	Security   Security          // of the client listener
 	Users      map[string]string // name to password, for every SASL mechanism
-	Authorizer bool              // StandardAuthorizer: who has no ACL may do nothing; needs SASL
+	Authorizer bool              // who has no ACL may do nothing; needs SASL
 	Config     map[string]string // more server.properties; wins over what the package sets
 	HeapMB     int               // per broker; default 512 for 1 broker, 320 for 3, 1024 with Bench
 	Bench      bool              // the JVM settings of Kafka's own scripts, for measuring
@@ -94,8 +100,8 @@ func (o Options) normal() (Options, error) {
 	maps.Copy(users, o.Users)
 	o.Users = users
 	switch {
-	case o.Version != V4 && o.Version != V3:
-		return o, fmt.Errorf("kafkatest: version %q: want %s or %s", o.Version, V4, V3)
+	case !slices.Contains(versions, o.Version):
+		return o, fmt.Errorf("kafkatest: version %q: want one of %s", o.Version, strings.Join(versions, ", "))
 	case o.Brokers != 1 && o.Brokers != 3:
 		return o, fmt.Errorf("kafkatest: %d brokers: want 1 or 3", o.Brokers)
 	case o.Security < Plaintext || o.Security > SASLSSL:

@@ -80,13 +80,36 @@ func TestProduceConsume(t *testing.T) {
 	wantValues(t, c, "pc", "a", "b")
 }
 
+// An old broker has what one of today has: logins, ACLs, and it comes back after a kill.
 func TestOldVersion(t *testing.T) {
-	c := Start(t, Options{Version: V3, Security: SASLSSL, Users: map[string]string{"alice": "alice-secret"}})
-	c.CreateTopic(t, "old", 2, map[string]string{"retention.ms": "-1"})
-	put(t, c.Client(t, "alice"), "old", "x")
-	wantValues(t, c, "old", "x")
-	if err := login(t, c, scram.Auth{User: "alice", Pass: "wrong"}.AsSha512Mechanism()); !errors.Is(err, kerr.SaslAuthenticationFailed) {
-		t.Errorf("wrong password: %v", err)
+	for _, version := range []string{V3, V28} {
+		t.Run(version, func(t *testing.T) {
+			c := Start(t, Options{
+				Version: version, Security: SASLSSL, Authorizer: true, Users: map[string]string{"alice": "alice-secret", "odd": oddPassword},
+			})
+			c.CreateTopic(t, "old", 2, map[string]string{"retention.ms": "-1"})
+			alice := c.Client(t, "alice")
+			err := alice.ProduceSync(t.Context(), &kgo.Record{Topic: "old", Value: []byte("x")}).FirstErr()
+			if !errors.Is(err, kerr.TopicAuthorizationFailed) {
+				t.Fatalf("without an ACL: %v", err)
+			}
+			c.Allow(t, "alice", kadm.NewACLs().Topics("ol").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpWrite))
+			put(t, alice, "old", "x")
+			if err := login(t, c, scram.Auth{User: "alice", Pass: "wrong"}.AsSha512Mechanism()); !errors.Is(err, kerr.SaslAuthenticationFailed) {
+				t.Errorf("wrong password: %v", err)
+			}
+			for _, mech := range []sasl.Mechanism{
+				scram.Auth{User: "odd", Pass: oddPassword}.AsSha256Mechanism(), plain.Auth{User: "odd", Pass: oddPassword}.AsMechanism(),
+			} {
+				if err := login(t, c, mech); err != nil {
+					t.Errorf("%s: %v", mech.Name(), err)
+				}
+			}
+			if err := c.Restart(0); err != nil {
+				t.Fatal(err)
+			}
+			wantValues(t, c, "old", "x")
+		})
 	}
 }
 

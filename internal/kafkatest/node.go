@@ -8,9 +8,10 @@ import (
 	"syscall"
 )
 
-// node is one broker with its controller.
+// node is one broker with its controller; ZooKeeper as well, which has no more than a client port.
 type node struct {
 	id                         int
+	name                       string // for messages
 	dir                        string
 	client, broker, controller port
 	detour, advertised         port // of the second client listener; without number where there is none
@@ -25,6 +26,19 @@ func (n *node) data() string    { return filepath.Join(n.dir, "data") }
 func (n *node) tmp() string     { return filepath.Join(n.dir, "tmp") }
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
+
+// write makes the folders of n and its configuration file.
+func (n *node) write(config map[string]string) error {
+	for _, dir := range []string{n.data(), n.tmp()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("kafkatest: %w", err)
+		}
+	}
+	if err := os.WriteFile(n.config(), encodeProperties(config), 0o600); err != nil {
+		return fmt.Errorf("kafkatest: %w", err)
+	}
+	return nil
+}
 
 // brokerName is that of the process which is the broker, not one of Kafka's tools.
 const brokerName = "kafka"
@@ -120,7 +134,7 @@ func (n *node) died() error {
 	if n.proc == nil || n.proc.running() || n.expected {
 		return nil
 	}
-	return fmt.Errorf("kafkatest: broker %d ended by itself: %w\n%s", n.id, n.proc.ended(), n.logTail())
+	return fmt.Errorf("kafkatest: %s ended by itself: %w\n%s", n.name, n.proc.ended(), n.logTail())
 }
 
 func (n *node) logTail() []byte {

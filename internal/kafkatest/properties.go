@@ -3,7 +3,6 @@ package kafkatest
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,19 +10,11 @@ import (
 
 // properties is the content of one broker's server.properties.
 func (c *Cluster) properties(n *node) map[string]string {
-	var voters []string
-	for _, v := range c.nodes {
-		voters = append(voters, fmt.Sprintf("%d@%s", v.id, v.controller.addr()))
-	}
 	brokers := strconv.Itoa(len(c.nodes))
 	p := map[string]string{
-		"process.roles":                  "broker,controller",
-		"node.id":                        strconv.Itoa(n.id),
-		"controller.quorum.voters":       strings.Join(voters, ","),
-		"controller.listener.names":      "CONTROLLER",
 		"inter.broker.listener.name":     "BROKER",
-		"listeners":                      "CLIENT://" + n.client.addr() + ",BROKER://" + n.broker.addr() + ",CONTROLLER://" + n.controller.addr(),
-		"listener.security.protocol.map": "CLIENT:" + c.opts.Security.protocol() + ",BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listeners":                      "CLIENT://" + n.client.addr() + ",BROKER://" + n.broker.addr(),
+		"listener.security.protocol.map": "CLIENT:" + c.opts.Security.protocol() + ",BROKER:PLAINTEXT",
 		"log.dirs":                       n.data(),
 
 		"auto.create.topics.enable":                "false",
@@ -36,16 +27,12 @@ func (c *Cluster) properties(n *node) map[string]string {
 		"transaction.state.log.num.partitions":     "4",
 		"group.initial.rebalance.delay.ms":         "0",
 
-		// A killed broker is missed, and lets itself be registered again, only
-		// after this time: it is most of what a failover takes.
-		"broker.session.timeout.ms":    "3000",
-		"broker.heartbeat.interval.ms": "500",
-
 		"num.network.threads":            "2",
 		"num.io.threads":                 "4",
 		"log.cleaner.dedupe.buffer.size": "16777216", // of the heap; the default takes 128 MiB
 		"log.cleaner.backoff.ms":         "1000",
 	}
+	c.metadata(p, n)
 	if c.opts.Detour {
 		p["advertised.listeners"] = "CLIENT://" + n.client.addr() + ",BROKER://" + n.broker.addr() + ",DETOUR://" + n.advertised.addr()
 		p["listeners"] += ",DETOUR://" + n.detour.addr()
@@ -54,6 +41,31 @@ func (c *Cluster) properties(n *node) map[string]string {
 	c.secure(p)
 	maps.Copy(p, c.opts.Config)
 	return p
+}
+
+// metadata says where the brokers keep what they must agree on: in a quorum of their own, or in ZooKeeper.
+func (c *Cluster) metadata(p map[string]string, n *node) {
+	if c.zookeeper != nil {
+		p["broker.id"] = strconv.Itoa(n.id)
+		p["zookeeper.connect"] = c.zookeeper.client.addr()
+		p["zookeeper.session.timeout.ms"] = zookeeperSession
+		p["zookeeper.connection.timeout.ms"] = strconv.FormatInt(startLimit.Milliseconds(), 10) // both start at once
+		return
+	}
+	var voters []string
+	for _, v := range c.nodes {
+		voters = append(voters, fmt.Sprintf("%d@%s", v.id, v.controller.addr()))
+	}
+	p["process.roles"] = "broker,controller"
+	p["node.id"] = strconv.Itoa(n.id)
+	p["controller.quorum.voters"] = strings.Join(voters, ",")
+	p["controller.listener.names"] = "CONTROLLER"
+	p["listeners"] += ",CONTROLLER://" + n.controller.addr()
+	p["listener.security.protocol.map"] += ",CONTROLLER:PLAINTEXT"
+	// A killed broker is missed, and lets itself be registered again, only
+	// after this time: it is most of what a failover takes.
+	p["broker.session.timeout.ms"] = "3000"
+	p["broker.heartbeat.interval.ms"] = "500"
 }
 
 // quickSuites are for brokers without Java's second compiler (see jvm.flags): only that one uses the processor's
@@ -68,6 +80,9 @@ func (s Security) protocol() string {
 func (c *Cluster) secure(p map[string]string) {
 	if c.opts.Authorizer {
 		p["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		if c.zookeeper != nil {
+			p["authorizer.class.name"] = "kafka.security.authorizer.AclAuthorizer"
+		}
 		// The brokers talk to each other without a name.
 		p["super.users"] = "User:" + AdminUser + ";User:ANONYMOUS"
 	}
@@ -91,7 +106,9 @@ func (c *Cluster) secure(p map[string]string) {
 		p[name+"plain.sasl.jaas.config"] = plain + ";"
 		if c.opts.Security == SASLSSL {
 			p[name+"ssl.keystore.type"] = "PEM"
-			p[name+"ssl.keystore.location"] = filepath.Join(c.dir, brokerFile)
+			// Not as a file: brokers before 3.0 want the key in one to have a password.
+			p[name+"ssl.keystore.key"] = c.key
+			p[name+"ssl.keystore.certificate.chain"] = c.cert
 			if !c.opts.Bench {
 				p[name+"ssl.cipher.suites"] = quickSuites
 			}

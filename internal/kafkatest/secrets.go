@@ -11,27 +11,24 @@ import (
 	"path/filepath"
 )
 
-// The files that makeCerts writes into a cluster's folder.
-const (
-	caFile     = "ca.pem"
-	brokerFile = "broker.pem" // key and certificate, as Kafka's PEM keystore wants them
-)
+// caFile is what makeCerts writes into a cluster's folder.
+const caFile = "ca.pem"
 
-// makeCerts writes a fresh CA and a broker certificate for loopback to dir.
-func makeCerts(dir string) error {
+// makeCerts writes a fresh CA to dir and returns a key and certificate for loopback that it signed, in PEM.
+func makeCerts(dir string) (key, cert string, err error) {
 	a, err := newAuthority(filepath.Join(dir, caFile))
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	c, err := a.issue(nil)
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	pair, err := blocks(c)
 	if err != nil {
-		return err
+		return "", "", err
 	}
-	return writePEM(filepath.Join(dir, brokerFile), pair...)
+	return string(pair[0].pem()), string(pair[1].pem()), nil
 }
 
 // scramIterations is the least that Kafka accepts: logins in tests are many.
