@@ -64,18 +64,34 @@ func newPair(t testing.TB, version string) *pair {
 // barePair is a pair whose users may do nothing yet.
 func barePair(t testing.TB, version string) *pair {
 	t.Helper()
-	options := func(user, secret string) kafkatest.Options {
-		return kafkatest.Options{
-			Version: version, Security: kafkatest.SASLSSL, Authorizer: true, Users: map[string]string{user: secret},
-			Bench: full, // the quick-starting JVM is slow where much is encrypted
-		}
+	return pairOf(t, sharedSource(t, version), sharedTarget(t, version))
+}
+
+// The clusters that most tests share.
+func sharedSource(t testing.TB, version string) *kafkatest.Cluster {
+	t.Helper()
+	return kafkatest.Shared(t, options(version, map[string]string{reader: readerSecret}))
+}
+
+func sharedTarget(t testing.TB, version string) *kafkatest.Cluster {
+	t.Helper()
+	return kafkatest.Shared(t, options(version, map[string]string{writer: writerSecret}))
+}
+
+func options(version string, users map[string]string) kafkatest.Options {
+	return kafkatest.Options{
+		Version: version, Security: kafkatest.SASLSSL, Authorizer: true, Users: users,
+		Bench: full, // the quick-starting JVM is slow where much is encrypted
 	}
+}
+
+// pairOf is a pair of these clusters, whose users may do nothing yet.
+func pairOf(t testing.TB, source, target *kafkatest.Cluster) *pair {
+	t.Helper()
 	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))
 	p := &pair{
 		t: t, name: fmt.Sprintf("%s-%d", strings.ToLower(name), time.Now().UnixNano()%1e6),
-		source: kafkatest.Shared(t, options(reader, readerSecret)),
-		target: kafkatest.Shared(t, options(writer, writerSecret)),
-		admins: map[*kafkatest.Cluster]*kadm.Client{},
+		source: source, target: target, admins: map[*kafkatest.Cluster]*kadm.Client{},
 	}
 	t.Cleanup(func() {
 		p.clear(p.source)
