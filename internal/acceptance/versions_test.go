@@ -51,6 +51,10 @@ func (c crossing) run(t *testing.T) {
 	}
 	mixtures := map[string]mixture{p.topic("orders"): {}}
 	p.source.CreateTopic(t, p.topic("orders"), partitions, nil)
+	if !c.settings {
+		mixtures[p.topic("old")] = mixture{old: true}
+		p.source.CreateTopic(t, p.topic("old"), partitions, map[string]string{"message.format.version": "0.10.2"})
+	}
 	writing := map[string]*ferrytest.Live{}
 	for topic, m := range mixtures {
 		m.topic, m.partitions = topic, partitions
