@@ -32,21 +32,8 @@ func TestCompacted(t *testing.T) {
 	for range size(50, 500) {
 		w.write(t.Context())
 	}
-	records, offsets := 0, int64(0)
-	ferrytest.Eventually(t, ferrytest.Patience, "gaps in the source", func() (bool, string) {
-		w.write(t.Context()) // only a segment that is closed can be cleaned, and only a write closes it
-		records, offsets = 0, offsetsHeld(t, p.source, topic)
-		readAll(t, p.source, topic, func(*kgo.Record) { records++ })
-		return int64(records) < offsets*9/10, fmt.Sprintf("%d records in %d offsets", records, offsets)
-	})
-	t.Logf("the cleaner has left %d records in %d offsets", records, offsets)
-
-	changes := ferrytest.InBackground(t, func(ctx context.Context) (int64, error) {
-		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil && w.err == nil; <-tick.C {
-			w.write(context.WithoutCancel(ctx))
-		}
-		return w.written(), w.err
-	})
+	w.untilCleaned(p)
+	changes := w.goOn(p)
 	for range kills {
 		f := p.run(p.settings())
 		f.Carries()
@@ -81,9 +68,9 @@ type changes struct {
 	err   error   // of the last write
 }
 
-func newChanges(p *pair, topic string, partitions int) *changes {
-	cl := p.source.Client(p.t, kafkatest.AdminUser, kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+func newChanges(p *pair, topic string, partitions int, opts ...kgo.Opt) *changes {
+	cl := p.source.Client(p.t, kafkatest.AdminUser, append([]kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression())}, opts...)...)
 	return &changes{topic: topic, cl: cl, next: make([]int64, partitions)}
 }
 
@@ -105,6 +92,29 @@ func (c *changes) write(ctx context.Context) {
 		}
 	}
 	c.err = c.cl.ProduceSync(ctx, rs...).FirstErr()
+}
+
+// untilCleaned writes until the cleaner has taken part of the topic.
+func (c *changes) untilCleaned(p *pair) {
+	p.t.Helper()
+	records, offsets := 0, int64(0)
+	ferrytest.Eventually(p.t, ferrytest.Patience, "gaps in the source", func() (bool, string) {
+		c.write(p.t.Context()) // only a segment that is closed can be cleaned, and only a write closes it
+		records, offsets = 0, offsetsHeld(p.t, p.source, c.topic)
+		readAll(p.t, p.source, c.topic, func(*kgo.Record) { records++ })
+		return int64(records) < offsets*9/10, fmt.Sprintf("%d records in %d offsets", records, offsets)
+	})
+	p.t.Logf("the cleaner has left %d records in %d offsets", records, offsets)
+}
+
+// goOn writes beside the test.
+func (c *changes) goOn(p *pair) *ferrytest.Live {
+	return ferrytest.InBackground(p.t, func(ctx context.Context) (int64, error) {
+		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil && c.err == nil; <-tick.C {
+			c.write(context.WithoutCancel(ctx))
+		}
+		return c.written(), c.err
+	})
 }
 
 func (c *changes) written() (n int64) {
