@@ -297,7 +297,7 @@ func TestCutInAFullAnswer(t *testing.T) {
 	lanes := map[string]*lane.Lane{}
 	for _, topic := range []string{"a", "b"} {
 		lanes[topic] = lane.New(lane.ID{Topic: topic}, topic)
-		lanes[topic].Start(lane.Position{}, 0, 0, nil)
+		lanes[topic].Start(lane.Plan{}, 0, nil)
 		f.Add(Source{Lane: lanes[topic]})
 	}
 	part := func(topic string, raw []byte) kmsg.FetchResponseTopic {
