@@ -11,6 +11,7 @@ import (
 
 	"github.com/kferry/kferry/config"
 	"github.com/kferry/kferry/offsets"
+	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/progress"
 )
 
@@ -23,6 +24,9 @@ import (
 // is carried from its first record, or what was written before it was noticed
 // would be left out.
 func (s *starter) firstTime(ctx context.Context) error {
+	if err := s.unmixed(ctx); err != nil {
+		return err
+	}
 	var fresh []*job
 	takeOver := sync.OnceValues(func() (*taken, error) { return s.takeOver(ctx) }) // not once for each lane
 	for _, j := range s.alive() {
@@ -59,6 +63,34 @@ func (s *starter) firstTime(ctx context.Context) error {
 		},
 		set: func(j *job, o int64) { j.stored.Position.Source = offsets.Source(o) },
 	})
+}
+
+// unmixed stops lanes without progress whose target topic is a copy of another
+// source topic. With a prefix that is taken off two topics can get one name, and it
+// may be another replica that began with the other one.
+func (s *starter) unmixed(ctx context.Context) error {
+	var fresh []*job
+	for _, j := range s.alive() {
+		if j.stored.Lane.Topic == "" {
+			fresh = append(fresh, j)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if s.f.cfg.StripPrefix != "" {
+		if err := s.f.store.CatchUp(ctx); err != nil {
+			return err
+		}
+	}
+	copies := s.f.store.Copies()
+	s.f.catalog.Carried(copies)
+	for _, j := range fresh {
+		if of := copies[j.place.TargetTopic]; of != "" && of != j.id.Topic {
+			j.err = catalog.Taken(j.id.Topic, of, j.place.TargetTopic, false)
+		}
+	}
+	return nil
 }
 
 // inside checks that the source has the offset that the lane is told to begin at.

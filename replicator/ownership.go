@@ -153,11 +153,12 @@ func (f *flow) leading(ctx context.Context) bool {
 	return f.leads.Load()
 }
 
-// know takes note of which topics the flow has carried before.
+// know takes note of which topics the flow has carried before, and where to.
 func (h *helm) know(records map[lane.ID]progress.Record) {
 	for id := range records {
 		h.topics[id.Topic] = true
 	}
+	h.f.catalog.Carried(h.f.store.Copies())
 }
 
 // own makes this replica carry the lanes of slots, from records on.

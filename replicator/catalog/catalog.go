@@ -79,13 +79,15 @@ type Catalog struct {
 	last    View // of the last Refresh, if it found nothing to do; nil: the next one is news
 	changed bool // what settings say for the data path, since the last View
 
+	owners owners
+
 	mu    sync.Mutex
 	stale []string // source topics whose settings are to be read again; guarded by mu
 }
 
 // New makes a Catalog.
 func New(o Options) *Catalog {
-	return &Catalog{o: o, settings: map[string]*settings{}, expiry: defaultExpiry,
+	return &Catalog{o: o, settings: map[string]*settings{}, expiry: defaultExpiry, owners: owners{by: map[string]string{}},
 		sourceTopics: reading{TopicReader: o.Source.TopicReader()}, sourceNamed: reading{TopicReader: o.Source.TopicReader()},
 		targetTopics: reading{TopicReader: o.Target.TopicReader()},
 		source: side{cl: o.Source, allowed: map[string]bool{}, costs: "new topics are made with the target's defaults, " +
@@ -108,7 +110,7 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (v View, news b
 	if err != nil {
 		return nil, false, nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
-	pairs := c.pairs(sources)
+	pairs := c.pairs(sources, lead)
 	targets, sameTargets, err := c.targets(ctx, pairs)
 	if err != nil {
 		return nil, false, nil, kafka.Explain(c.o.Target.Alias(), err)
@@ -156,7 +158,7 @@ func (c *Catalog) Look(ctx context.Context) (View, error) {
 	if err != nil {
 		return nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
-	pairs := c.pairs(sources)
+	pairs := c.pairs(sources, nil)
 	targets, _, err := c.targets(ctx, pairs)
 	if err != nil {
 		return nil, kafka.Explain(c.o.Target.Alias(), err)
@@ -198,24 +200,21 @@ type pair struct {
 	made map[string]*string
 }
 
-// pairs picks the topics of the flow.
-func (c *Catalog) pairs(sources kadm.TopicDetails) []*pair {
+// pairs picks the topics of the flow. Where two of them would have one name, lead is
+// asked: it waits for stored progress, which tells whose it is.
+func (c *Catalog) pairs(sources kadm.TopicDetails, lead func() bool) []*pair {
 	var ps []*pair
-	owner := map[string]*pair{}
 	for _, t := range sources.Sorted() {
 		if t.Err != nil || t.IsInternal || !c.o.Filter.Match(t.Topic) && !c.o.Policy.Heartbeats(t.Topic) || c.o.Policy.Cycle(t.Topic) {
 			continue
 		}
-		p := &pair{source: t, target: c.o.Policy.Target(t.Topic)}
-		if err := policy.Legal(p.target); err != nil {
-			p.problem = fmt.Errorf("topic %q would be called %q on the target, which Kafka does not allow: %w", t.Topic, p.target, err)
-		} else if first := owner[p.target]; first != nil {
-			p.problem = fmt.Errorf("topics %q and %q would both be called %q on the target: exclude one of them", first.source.Topic, t.Topic, p.target)
-		} else {
-			owner[p.target] = p
-		}
-		ps = append(ps, p)
+		ps = append(ps, &pair{source: t, target: c.o.Policy.Target(t.Topic)})
 	}
+	if lead != nil && contested(ps) && !c.owners.knows() {
+		lead()
+	}
+	c.changed = c.owners.changed() || c.changed
+	c.allot(ps)
 	return ps
 }
 

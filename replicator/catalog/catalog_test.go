@@ -379,13 +379,56 @@ func TestNames(t *testing.T) {
 			t.Errorf("topics %v", got)
 		}
 		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
-		w.wantProblem(v, "x.a", 0, `topics "a" and "x.a" would both be called "a" on the target: exclude one of them`)
+		w.wantProblem(v, "x.a", 0, `topics "a" and "x.a" would both be called "a" on the target, which is a copy of "a": exclude one of them`)
 	})
 	refreshing(t, policy.Options{Kind: policy.Identity, Suffix: strings.Repeat("z", 20)}, func(t *testing.T, w *world) {
 		long := strings.Repeat("y", 240)
 		w.make(w.source, long, 1, nil)
 		v, _ := w.refresh()
 		w.wantProblem(v, long, 0, "which Kafka does not allow", "at most 249")
+	})
+}
+
+// Whoever has a name on the target keeps it, whatever comes before it by name.
+func TestNamesAreKept(t *testing.T) {
+	strip := policy.Options{Kind: policy.Identity, StripPrefix: "0."}
+	const both = `topics "a" and "0.a" would both be called "a" on the target, which is a copy of "a": exclude one of them`
+	refreshing(t, strip, func(t *testing.T, w *world) {
+		w.refresh()
+		w.make(w.source, "0.a", 2, nil)
+		v, _ := w.refresh()
+		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
+		w.wantProblem(v, "0.a", 0, both)
+		if _, err := w.hands[w.source].DeleteTopics(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		v, _ = w.refresh()
+		w.wantProblem(v, "0.a", 1, `topic "0.a" would be called "a" on the target, which is a copy of source topic "a": exclude "0.a" from the flow, or forget the stored progress of "a"`)
+	})
+	refreshing(t, strip, func(t *testing.T, w *world) {
+		w.make(w.source, "0.a", 2, nil)
+		later()
+		asked := 0
+		v, _, _, err := w.c.Refresh(t.Context(), func() bool {
+			if asked++; asked == 1 {
+				w.c.Carried(map[string]string{"a": "a", "b": "gone"})
+			}
+			return true
+		})
+		if err != nil || asked == 0 {
+			t.Fatal(err, asked)
+		}
+		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
+		w.wantProblem(v, "0.a", 0, both)
+		w.wantProblem(v, "b", 0, `which is a copy of source topic "gone"`)
+	})
+	refreshing(t, identity, func(t *testing.T, w *world) {
+		w.refresh()
+		w.refresh()
+		w.c.Carried(map[string]string{"a": "old.a"})
+		v, _ := w.refresh() // progress counts more than what was seen
+		w.wantProblem(v, "a", 0, `which is a copy of source topic "old.a"`)
+		w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
 	})
 }
 

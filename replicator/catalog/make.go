@@ -64,7 +64,7 @@ func (c *Catalog) Wanted(ctx context.Context) (topics []Wanted, notes []Event, e
 	if err != nil {
 		return nil, nil, kafka.Explain(c.o.Source.Alias(), err)
 	}
-	pairs := c.pairs(sources)
+	pairs := c.pairs(sources, nil)
 	configs, err := c.source.describe(ctx, namesOf(pairs, func(p *pair) string { return p.source.Topic }))
 	if err != nil {
 		return nil, nil, err

@@ -264,6 +264,30 @@ func (s *Store) learn(t told) {
 	}
 }
 
+// CatchUp reads what others have written since the slots were read last.
+func (s *Store) CatchUp(ctx context.Context) error {
+	from := map[int32]int64{}
+	for _, slot := range s.All() {
+		from[slot], _ = s.end(slot)
+	}
+	return s.scan(ctx, from, newContent())
+}
+
+// Copies tells which source topic each target topic is a copy of, by all that is
+// known of where lanes begin. Of two that were carried to one topic, before that was
+// refused, it is the first by name.
+func (s *Store) Copies() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := map[string]string{}
+	for id, r := range s.begun {
+		if old, ok := of[r.TargetTopic]; !ok || id.Topic < old {
+			of[r.TargetTopic] = id.Topic
+		}
+	}
+	return of
+}
+
 func (s *Store) end(slot int32) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -948,3 +948,31 @@ func TestAClaimOnItsWayDoesNotCountForMore(t *testing.T) {
 		}
 	})
 }
+
+// What another replica has begun is seen when it matters, whichever slots are ours.
+func TestCatchUp(t *testing.T) {
+	storing(t, func(t *testing.T, _ *kfake.Cluster, cl *kafka.Cluster) {
+		a, b := open(t, cl), open(t, cl)
+		if _, err := b.Load(t.Context(), []int32{0, 1}); err != nil {
+			t.Fatal(err)
+		}
+		for n := range int32(Slots) {
+			save(t, a, recordOf("saved", n, 1))
+		}
+		old := recordOf("claimed", 0, 1)
+		old.TargetTopic = "x.saved" // of before that was refused
+		if _, err := a.Claim(t.Context(), []Record{old, recordOf("late", 0, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Copies(); len(got) > 0 {
+			t.Fatalf("before: %v", got)
+		}
+		if err := b.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"x.saved": "claimed", "x.late": "late"}
+		if got := b.Copies(); !maps.Equal(got, want) || !maps.Equal(a.Copies(), want) {
+			t.Errorf("%v, and the other one %v", got, a.Copies())
+		}
+	})
+}
