@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kferry/kferry/offsets/groups"
+	"github.com/kferry/kferry/replicator/catalog"
 	"github.com/kferry/kferry/replicator/lane"
 )
 
@@ -77,6 +78,7 @@ func (f *flow) reasons(fs *FlowStatus, clusters []ClusterStatus, now time.Time) 
 		}
 	}
 	out = append(out, lagReasons(fs)...)
+	out = append(out, f.unequal()...)
 	out = append(out, f.groupReasons(fs, now)...)
 	switch {
 	case fs.Watched && !fs.Leads:
@@ -85,6 +87,29 @@ func (f *flow) reasons(fs *FlowStatus, clusters []ClusterStatus, now time.Time) 
 		add("%d of the flow's %s are not with this replica: ask the replicas that have them", fs.Others, partitions(fs.Partitions))
 	}
 	return out
+}
+
+// unequal tells of target topics that do not keep what the source keeps, if there are any.
+func (f *flow) unequal() []string {
+	view := f.view.Load()
+	if view == nil {
+		return nil
+	}
+	odd := map[string]string{}
+	for _, p := range *view {
+		if p.Unequal != "" {
+			odd[p.TargetTopic] = p.Unequal
+		}
+	}
+	if len(odd) == 0 {
+		return nil
+	}
+	var names []string
+	for _, topic := range slices.Sorted(maps.Keys(odd)) {
+		names = append(names, fmt.Sprintf("%q (%s)", topic, odd[topic]))
+	}
+	return []string{fmt.Sprintf("%s not stay an equal copy of the source's: %s: %s",
+		many(len(odd), "target topic will", "target topics will"), some(names), catalog.EqualRemedy)}
 }
 
 // lagReasons are what the target lacks, and what is not known of it.
@@ -181,6 +206,7 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	for _, topic := range slices.Sorted(maps.Keys(pauses)) {
 		out = append(out, Problem{Warning, f.cfg.Name, topic, -1, pauses[topic].String()})
 	}
+	out = append(out, warnings(fs.Name, f.unequal())...)
 	if fs.Ready && fs.Partitions == 0 {
 		add(Warning, "no topic of the source matches the flow's filter, or our user may not see any")
 	}
@@ -212,6 +238,14 @@ func groupProblems(fs *FlowStatus) (out []Problem) {
 
 // notListed is the verdict on a pattern that no group of the source matches.
 var notListed = groups.NotListed.String()
+
+// warnings are texts about a flow as problems.
+func warnings(flow string, texts []string) (out []Problem) {
+	for _, text := range texts {
+		out = append(out, Problem{Warning, flow, "", -1, text})
+	}
+	return out
+}
 
 // needsSomebody are verdicts that waiting does not change.
 var needsSomebody = []string{"not_authorised", "target_refuses", "ahead_on_target", "removed_on_target"}

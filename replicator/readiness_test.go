@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -165,5 +166,26 @@ func TestActions(t *testing.T) {
 		if err := v.d.Pause(ctx, "flow", "pizza", "ann"); err == nil || errors.Is(err, replicator.ErrNotNow) || errors.Is(err, replicator.ErrUnknown) {
 			t.Errorf("the target did not take the wish: %v", err)
 		}
+	})
+}
+
+// A target topic that keeps less than the source is no copy to switch to.
+func TestTopicThatKeepsLess(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 10)
+		if err := v.target.CreateTopic("pizza", 1, map[string]string{"retention.ms": "86400000"}); err != nil {
+			t.Fatal(err)
+		}
+		stop := v.run(v.config("pizza"))
+		defer stop()
+		const text = `1 target topic will not stay an equal copy of the source's: "pizza" (retention.ms is 86400000, on the source 604800000): set the same on the target topic`
+		s := v.judged("keeps less", text)
+		problemsAre(t, "keeps less", s, "warning /-1 "+text)
+		alter := kadm.AlterConfig{Op: kadm.DeleteConfig, Name: "retention.ms"}
+		if _, err := kadm.NewClient(v.to).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{alter}, "pizza"); err != nil {
+			t.Fatal(err)
+		}
+		problemsAre(t, "mended", v.judged("mended"))
 	})
 }

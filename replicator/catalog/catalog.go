@@ -49,6 +49,9 @@ type Place struct {
 	// Expiry is how long the target remembers a producer, counted from the newest
 	// timestamp of the last batch that it took of it.
 	Expiry time.Duration
+	// Unequal tells by which settings the target topic does not keep what the source
+	// keeps, or not its timestamps; "": none are known.
+	Unequal string
 	// Problem tells why the lane cannot run: its topic or partition cannot be
 	// made on the target. nil: it can.
 	Problem error
@@ -348,7 +351,8 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 			pl := Place{
 				TargetTopic: p.target, SourceID: p.source.ID, TargetID: t.ID,
 				SourceLeader: sp.Leader, SourceEpoch: lane.LeaderOf(sp.LeaderEpoch), TargetLeader: -1,
-				Limit: s.limit, Exact: s.exact, Foretold: s.foretold, Ahead: s.ahead, Expiry: c.expiry, Problem: p.problem,
+				Limit: s.limit, Exact: s.exact, Foretold: s.foretold, Ahead: s.ahead, Expiry: c.expiry,
+				Unequal: s.unequal, Problem: p.problem,
 			}
 			tp, ok := t.Partitions[n]
 			switch missing := !exists || t.Err == nil && !ok; {

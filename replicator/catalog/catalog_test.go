@@ -150,7 +150,7 @@ func (w *world) still(v View) {
 	}
 	for id, p := range fresh {
 		if s := w.c.settings[id.Topic]; s != nil { // it has not read them
-			p.Limit, p.Exact, p.Foretold, p.Ahead = s.limit, s.exact, s.foretold, s.ahead
+			p.Limit, p.Exact, p.Foretold, p.Ahead, p.Unequal = s.limit, s.exact, s.foretold, s.ahead, s.unequal
 		}
 		p.Expiry = w.c.expiry
 		fresh[id] = p
@@ -176,7 +176,7 @@ func (w *world) wantPlace(v View, topic string, n int32, target string, limit in
 		TargetTopic: target, SourceID: w.source.TopicInfo(topic).TopicID, TargetID: w.target.TopicInfo(target).TopicID,
 		SourceLeader: w.source.LeaderFor(topic, n), SourceEpoch: lane.LeaderOf(w.source.PartitionInfo(topic, n).Epoch),
 		TargetLeader: w.target.LeaderFor(target, n), TargetEpoch: lane.LeaderOf(w.target.PartitionInfo(target, n).Epoch),
-		Limit: limit, Exact: exact, Foretold: p.Foretold, Ahead: p.Ahead, Expiry: defaultExpiry,
+		Limit: limit, Exact: exact, Foretold: p.Foretold, Ahead: p.Ahead, Expiry: defaultExpiry, Unequal: p.Unequal,
 	}
 	if !ok || p != want {
 		w.t.Errorf("%s/%d:\n got %+v\nwant %+v", topic, n, p, want)

@@ -38,13 +38,13 @@ func (ch change) same(other change) bool {
 }
 
 // inStep compares a target topic's settings with those that it should have from
-// the source (carried). ours are the settings that we have set on it. alone are
+// the source (wanted). ours are the settings that we have set on it. alone are
 // the target's own settings that stay.
 //
 // A limit on batches is never lowered: records of the time before may still be
 // on their way, and a larger limit than the source's harms nobody.
 func inStep(source, target map[string]setting, exclude []string, ours map[string]string) (changes []change, alone []string) {
-	want := carried(source, exclude)
+	want := wanted(source, target, exclude, ours)
 	for k, v := range want {
 		is := target[k]
 		if is.Value != *v && (k != maxMessage || !below(*v, is.Value)) {

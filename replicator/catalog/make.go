@@ -74,7 +74,7 @@ func (c *Catalog) Wanted(ctx context.Context) (topics []Wanted, notes []Event, e
 			return nil, nil, p.problem
 		}
 		w := Wanted{Source: p.source.Topic, Target: p.target, Partitions: int32(len(p.source.Partitions)), Settings: map[string]string{}}
-		for key, v := range carried(configs[p.source.Topic], c.o.Exclude) {
+		for key, v := range first(configs[p.source.Topic], c.o.Exclude) {
 			w.Settings[key] = *v
 		}
 		topics = append(topics, w)
@@ -100,12 +100,12 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 	}
 	for _, p := range ps {
 		n := int32(len(p.source.Partitions))
-		with := carried(configs[p.source.Topic], c.o.Exclude)
+		with := first(configs[p.source.Topic], c.o.Exclude)
 		resp, err := c.o.Target.Admin().CreateTopic(ctx, n, rf, with, p.target)
 		if len(with) > 0 && c.o.InStep && (errors.Is(err, kerr.InvalidConfig) || errors.Is(err, kerr.PolicyViolation)) {
 			// The host does not allow some setting; those that it does allow
 			// come when the topic is brought in step.
-			with = nil
+			with = map[string]*string{}
 			resp, err = c.o.Target.Admin().CreateTopic(ctx, n, rf, nil, p.target)
 		}
 		if errors.Is(err, kerr.TopicAlreadyExists) {

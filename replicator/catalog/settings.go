@@ -27,7 +27,9 @@ type settings struct {
 	due    time.Time // when they are read next
 	takes
 	exact     bool
-	compacted bool // the source was compacted at some time: what that took away stays away
+	unequal   string // as Place has it
+	fresh     bool   // we have just made the target topic, and not looked at its settings yet
+	compacted bool   // the source was compacted at some time: what that took away stays away
 
 	ours    map[string]string  // what we have set on the target topic: the only settings that we take away again
 	refused map[string]refused // by setting
@@ -52,12 +54,14 @@ func (c *Catalog) readSettings(ctx context.Context, pairs []*pair, targets kadm.
 			s.due = now.Add(settingsEvery/2 + rand.N(settingsEvery/2))
 		} // else at the next Refresh
 		c.learn(p, s, from, to)
+		c.equal(ctx, p, s, from, to)
 		if both && c.o.InStep && lead() && c.same(p, s) && time.Since(now) < alterFor {
 			if alone := c.keep(ctx, p, s, from, to); alone != "" {
 				kept = append(kept, fmt.Sprintf("%s (%s)", p.target, alone))
 			}
 		}
 	}
+	c.tellUnequal(due)
 	if len(kept) > 0 {
 		c.event("", "settings that only the target's topics have stay as they are: "+few(kept), nil)
 	}
@@ -93,7 +97,8 @@ func (c *Catalog) due(now time.Time, pairs []*pair, targets kadm.TopicDetails) (
 		if s == nil || s.id != t.ID {
 			s = &settings{
 				id: t.ID, source: p.source.ID, takes: takes{limit: defaultMaxMessage},
-				ours: map[string]string{}, refused: map[string]refused{}, said: map[string]string{},
+				fresh: p.made != nil,
+				ours:  map[string]string{}, refused: map[string]refused{}, said: map[string]string{},
 			}
 			for k, v := range p.made {
 				s.ours[k] = *v
@@ -117,8 +122,11 @@ func namesOf(pairs []*pair, name func(*pair) string) []string {
 
 // learn takes from a pair's settings what the data path must know.
 func (c *Catalog) learn(p *pair, s *settings, source, target map[string]setting) {
-	takes, exact := s.takes, s.exact
-	defer func() { c.changed = c.changed || s.takes != takes || s.exact != exact }()
+	takes, exact, odd := s.takes, s.exact, s.unequal
+	defer func() { c.changed = c.changed || s.takes != takes || s.exact != exact || s.unequal != odd }()
+	if source != nil && target != nil {
+		s.unequal = differing(unequal(source, target, c.o.Exclude))
+	}
 	if v, ok := source["cleanup.policy"]; ok {
 		s.compacted = s.compacted || strings.Contains(v.Value, "compact")
 		s.exact = !s.compacted
@@ -130,6 +138,11 @@ func (c *Catalog) learn(p *pair, s *settings, source, target map[string]setting)
 	} else if c.target.denied(p.target) {
 		s.foretold = false // it may be otherwise by now
 	}
+	c.tellCodec(p, s, source, target)
+}
+
+// tellCodec says that the target undoes what whole batches save.
+func (c *Catalog) tellCodec(p *pair, s *settings, source, target map[string]setting) {
 	const codec = "compression.type"
 	from := source[codec]
 	if v := target[codec].Value; v != "" && v != "producer" && v != from.Value && !(from.own && c.o.InStep) {

@@ -137,7 +137,8 @@ func TestSettingsOfBeforeStay(t *testing.T) {
 		wantEvents(t, said)
 		w.set(w.source, "a", "retention.ms")
 		_, said = w.minutes(1)
-		wantEvents(t, said, `: settings that only the target's topics have stay as they are: a (retention.ms)`)
+		wantEvents(t, said, `: settings that only the target's topics have stay as they are: a (retention.ms)`,
+			`: target topics will not stay equal copies of the source's: a (retention.ms is 1000, on the source 604800000): set the same on the target topic`)
 		w.wantSettings("a", "retention.ms=1000", "segment.bytes=9000")
 
 		w.set(w.source, "a", "segment.bytes=8000") // from here on it is ours
@@ -201,7 +202,7 @@ func TestSettingsAreNotKeptInStep(t *testing.T) {
 		asked := w.altered()
 		w.set(w.source, "a", "retention.ms=2000", "cleanup.policy=compact")
 		v, said := w.minutes(1)
-		wantEvents(t, said)
+		wantEvents(t, said, `: target topics will not stay equal copies of the source's: a (cleanup.policy is delete, on the source compact)`)
 		w.wantSettings("a", "retention.ms=1000")
 		w.wantPlace(v, "a", 0, "a", defaultMaxMessage, false) // the data path knows all the same
 		if len(*asked) > 0 {
@@ -248,9 +249,10 @@ func TestAlterNotAllowed(t *testing.T) {
 		asked := w.altered()
 		_, said := w.refresh()
 		wantEvents(t, said, `: our user may not read how long the brokers of "new" remember producers`,
+			`: target topics will not stay equal copies of the source's: a (retention.ms is 1, on the source 2)`,
 			`a: target topic "a" cannot be given the source's settings (retention.ms 1 -> 2, segment.bytes`, `b: target topic "b" cannot be given`)
-		if !strings.Contains(said[1], "AlterConfigs") || !strings.Contains(said[1], "TOPIC_AUTHORIZATION_FAILED") {
-			t.Errorf("no remedy in %q", said[1])
+		if !strings.Contains(said[2], "AlterConfigs") || !strings.Contains(said[2], "TOPIC_AUTHORIZATION_FAILED") {
+			t.Errorf("no remedy in %q", said[2])
 		}
 		v, said := w.minutes(50)
 		wantEvents(t, said)

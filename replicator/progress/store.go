@@ -270,7 +270,8 @@ func (s *Store) CatchUp(ctx context.Context) error {
 	for _, slot := range s.All() {
 		from[slot], _ = s.end(slot)
 	}
-	return s.scan(ctx, from, newContent())
+	_, err := s.scan(ctx, from)
+	return err
 }
 
 // Copies tells which source topic each target topic is a copy of, by all that is
@@ -281,6 +282,9 @@ func (s *Store) Copies() map[string]string {
 	defer s.mu.Unlock()
 	of := map[string]string{}
 	for id, r := range s.begun {
+		if r.Err != nil {
+			continue
+		}
 		if old, ok := of[r.TargetTopic]; !ok || id.Topic < old {
 			of[r.TargetTopic] = id.Topic
 		}
