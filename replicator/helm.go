@@ -206,7 +206,7 @@ func (h *helm) share() {
 
 // moved takes in where a lane's partitions are now.
 func (h *helm) moved(m *member, place catalog.Place) {
-	back, mended := m.gone, m.place.Problem != nil && place.Problem == nil
+	back, mended := m.gone, m.place.Problem != nil && place.Problem == nil || m.place.Delay != nil && place.Delay == nil
 	m.gone = false
 	if place.Limit != m.place.Limit {
 		m.limit = 0 // found out under other settings
@@ -344,6 +344,10 @@ func (h *helm) mayStart(m *member) bool {
 		h.stop(m, errGone)
 	case m.place.Problem != nil:
 		h.stop(m, m.place.Problem)
+	case m.place.Delay != nil:
+		m.lane.Set(lane.Waiting, m.place.Delay.Error())
+		m.due = time.Now().Add(m.failing())
+		h.f.askRefresh()
 	case m.lane.State() == lane.Stopped && h.paused(m) != "":
 		m.due = time.Now().Add(stoppedRetry) // its reason must stay to be seen
 	default:

@@ -322,7 +322,7 @@ func (e Exported) write(ctx context.Context, target *kafka.Cluster, flow config.
 // partitions is how many the topic of positions has; it is made if it is missing.
 func (e Exported) partitions(ctx context.Context, target *kafka.Cluster, replication int16) (int32, error) {
 	if _, err := target.MakeCompacted(ctx, e.Topic, mm2OffsetsPartitions, replication); err != nil && !kafka.Denied(err) {
-		return 0, fmt.Errorf("cannot make topic %q: %w", e.Topic, kafka.Explain(target.Alias(), err))
+		return 0, kafka.Unmade(target.Alias(), fmt.Sprintf("make topic %q", e.Topic), fmt.Sprintf("with cleanup.policy=compact and %d partitions", mm2OffsetsPartitions), err)
 	}
 	ts, err := target.Admin().ListTopics(ctx, e.Topic)
 	if err == nil {

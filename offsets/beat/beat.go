@@ -43,7 +43,7 @@ func (t *topic) ensure(ctx context.Context) error {
 	}
 	made, err := t.cl.MakeCompacted(ctx, t.name, 1, t.replication)
 	if err != nil && !kafka.Denied(err) {
-		return fmt.Errorf("cannot make topic %q: %w", t.name, kafka.Explain(t.cl.Alias(), err))
+		return kafka.Unmade(t.cl.Alias(), fmt.Sprintf("make topic %q", t.name), "with cleanup.policy=compact and 1 partition", err)
 	}
 	t.made = true
 	if !made && t.ours {

@@ -52,6 +52,9 @@ type Place struct {
 	// Unequal tells by which settings the target topic does not keep what the source
 	// keeps, or not its timestamps; "": none are known.
 	Unequal string
+	// Delay tells why the lane has to wait: its topic or partition could not be made on
+	// the target, for a reason that passes. nil: it has not.
+	Delay error
 	// Problem tells why the lane cannot run: its topic or partition cannot be
 	// made on the target. nil: it can.
 	Problem error
@@ -146,7 +149,7 @@ func (c *Catalog) Refresh(ctx context.Context, lead func() bool) (v View, news b
 // troubled tells that some lane cannot run: whoever carries it is told again each time.
 func (v View) troubled() bool {
 	for _, p := range v {
-		if p.Problem != nil {
+		if p.Problem != nil || p.Delay != nil {
 			return true
 		}
 	}
@@ -199,6 +202,7 @@ type pair struct {
 	target  string
 	problem error // why none of its lanes can run
 	stuck   error // why the target topic cannot get the partitions it lacks
+	delay   error // why it, or partitions of it, could not be made just now
 	// made are the settings that we made the target topic with, just now.
 	made map[string]*string
 }
@@ -259,10 +263,7 @@ func (c *Catalog) sources(ctx context.Context) (ts kadm.TopicDetails, same bool,
 
 // refusal tells an answer that stays the same until somebody changes something
 // from a failure that time mends.
-func refusal(err error) bool {
-	var code *kerr.Error
-	return errors.As(err, &code) && !code.Retriable
-}
+func refusal(err error) bool { return err != nil && !kafka.Passing(err) }
 
 // reading is topics as they were last read.
 type reading struct {
@@ -356,6 +357,8 @@ func (c *Catalog) view(pairs []*pair, targets kadm.TopicDetails, follow bool) Vi
 			}
 			tp, ok := t.Partitions[n]
 			switch missing := !exists || t.Err == nil && !ok; {
+			case missing && pl.Problem == nil && p.delay != nil:
+				pl.Delay = p.delay
 			case pl.Problem != nil, missing && follow:
 			case missing || t.Err != nil:
 				pl.Problem = p.lacks(t, exists)

@@ -358,7 +358,7 @@ func TestGrowNotAllowed(t *testing.T) {
 		for range 2 {
 			v, _ := w.refresh()
 			w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
-			w.wantProblem(v, "a", 1, `cannot add partitions to topic "a" on the target "new"`, "TOPIC_AUTHORIZATION_FAILED", "(no way)", "make it by hand with 2 partitions, or allow our user to")
+			w.wantProblem(v, "a", 1, `cannot add partitions to topic "a" on the target "new"`, "TOPIC_AUTHORIZATION_FAILED", "(no way)", "allow our user to (Create for a new topic, Alter to add partitions), or make it by hand with 2 partitions")
 		}
 	})
 }
@@ -387,6 +387,39 @@ func TestNames(t *testing.T) {
 		v, _ := w.refresh()
 		w.wantProblem(v, long, 0, "which Kafka does not allow", "at most 249")
 	})
+}
+
+// What time mends is no problem of a lane: it waits, and has its topic or partition when that has passed.
+func TestTopicsAreMadeLater(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.CreateTopics, kmsg.CreatePartitions} { // kgo itself tries again after most other errors
+		refreshing(t, identity, func(t *testing.T, w *world) {
+			n := int32(0)
+			if key == kmsg.CreatePartitions {
+				w.make(w.target, "a", 1, nil)
+				n = 1
+			}
+			w.target.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Topic: "a", Err: kerr.ThrottlingQuotaExceeded, Count: 2})
+			for range 2 {
+				v, said := w.refresh()
+				p := v[lane.ID{Topic: "a", Partition: n}]
+				if p.Problem != nil || p.Delay == nil || p.TargetLeader >= 0 ||
+					!strings.Contains(p.Delay.Error(), "at the moment, trying on") || !strings.Contains(p.Delay.Error(), "THROTTLING_QUOTA_EXCEEDED") {
+					t.Errorf("%+v", p)
+				}
+				if !slices.ContainsFunc(said, func(s string) bool {
+					return strings.HasPrefix(s, ": target topics cannot be made, or not grow, at the moment")
+				}) {
+					t.Errorf("said %q", said)
+				}
+				w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
+				if n == 1 {
+					w.wantPlace(v, "a", 0, "a", defaultMaxMessage, true)
+				}
+			}
+			v, _ := w.refresh()
+			w.wantPlace(v, "a", n, "a", defaultMaxMessage, true)
+		})
+	}
 }
 
 // Whoever has a name on the target keeps it, whatever comes before it by name.
@@ -458,7 +491,7 @@ func TestCreateNotAllowed(t *testing.T) {
 		for range 2 {
 			v, _ := w.refresh()
 			w.wantProblem(v, "a", 0, `cannot create topic "a" on the target "new"`, "_AUTHORIZATION_FAILED",
-				"make it by hand with 2 partitions, or allow our user to (Create for a new topic, Alter to add partitions)")
+				"allow our user to (Create for a new topic, Alter to add partitions), or make it by hand with 2 partitions")
 			w.wantPlace(v, "b", 0, "b", defaultMaxMessage, true)
 		}
 		w.make(w.target, "a", 2, nil)

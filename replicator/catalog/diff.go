@@ -15,7 +15,7 @@ type todo struct {
 // diff compares the flow's source topics with what the target has.
 func diff(pairs []*pair, targets kadm.TopicDetails) (d todo) {
 	for _, p := range pairs {
-		if p.problem != nil {
+		if p.problem != nil || p.delay != nil {
 			continue
 		}
 		t, ok := targets[p.target]

@@ -85,7 +85,7 @@ func (c *Catalog) Wanted(ctx context.Context) (topics []Wanted, notes []Event, e
 }
 
 // create makes the topics of ps and returns how many it made. What cannot be
-// made becomes the pair's problem.
+// made becomes the pair's problem, or its delay if that passes.
 func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 	if len(ps) == 0 {
 		return 0
@@ -113,7 +113,7 @@ func (c *Catalog) create(ctx context.Context, ps []*pair) (made int) {
 			continue
 		}
 		if err != nil {
-			p.problem = c.unmade("create", p, n, err, resp.ErrMessage)
+			p.problem, p.delay = c.unmade("create", p, n, err, resp.ErrMessage)
 			continue
 		}
 		made++
@@ -135,7 +135,7 @@ func (c *Catalog) grow(ctx context.Context, ps []*pair) (changed int) {
 			err, msg = r.Err, r.ErrMessage
 		}
 		if err != nil {
-			p.stuck = c.unmade("add partitions to", p, int32(n), err, msg)
+			p.stuck, p.delay = c.unmade("add partitions to", p, int32(n), err, msg)
 			continue
 		}
 		changed++
@@ -144,16 +144,17 @@ func (c *Catalog) grow(ctx context.Context, ps []*pair) (changed int) {
 	return changed
 }
 
-func (c *Catalog) unmade(what string, p *pair, n int32, err error, msg string) error {
-	hint := fmt.Sprintf("make it by hand with %d partitions, or mend the cause", n)
-	switch {
-	case kafka.Denied(err):
-		hint = fmt.Sprintf("make it by hand with %d partitions, or allow our user to (Create for a new topic, Alter to add partitions)", n)
-	case errors.Is(err, kerr.InvalidReplicationFactor):
-		hint = "set the flow's replication_factor to what the target can hold"
-	}
+// unmade says why the target topic of p is not as it should be: what stays so, and
+// what passes.
+func (c *Catalog) unmade(what string, p *pair, n int32, err error, msg string) (lasting, passing error) {
 	if msg != "" {
 		err = fmt.Errorf("%w (%s)", err, msg)
 	}
-	return fmt.Errorf("cannot %s topic %q on the target %q: %w: %s", what, p.target, c.o.Target.Alias(), err, hint)
+	alias := c.o.Target.Alias()
+	why := kafka.Unmade(alias, fmt.Sprintf("%s topic %q on the target %q", what, p.target, alias), fmt.Sprintf("with %d partitions", n), err)
+	if kafka.Passing(err) {
+		c.event("", "target topics cannot be made, or not grow, at the moment; trying on", kafka.Explain(alias, err))
+		return nil, why
+	}
+	return why, nil
 }

@@ -227,7 +227,7 @@ func (s *Store) create(ctx context.Context, bytes int) error {
 	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
 		return nil
 	}
-	return fmt.Errorf("cannot make it: %w: allow our user to, or make it by hand with cleanup.policy=delete and retention.ms=-1", err)
+	return kafka.Unmade(s.cl.Alias(), "make it", "with cleanup.policy=delete and retention.ms=-1", err)
 }
 
 // keeps refuses a topic that compaction takes records from. Where settings

@@ -61,8 +61,8 @@ func Open(ctx context.Context, cl *kafka.Cluster, flow string, replication int16
 	}
 	s.slots = Slots
 	if s.made, err = cl.MakeCompacted(ctx, s.topic, Slots, replication); err != nil {
-		return nil, fmt.Errorf("cannot make the progress topic %q on the target %q: %w: allow our user to, or make it by hand with cleanup.policy=compact and %d partitions",
-			s.topic, cl.Alias(), err, Slots)
+		return nil, kafka.Unmade(cl.Alias(), fmt.Sprintf("make the progress topic %q on the target %q", s.topic, cl.Alias()),
+			fmt.Sprintf("with cleanup.policy=compact and %d partitions", Slots), err)
 	}
 	if s.made {
 		for slot := range int32(Slots) {
