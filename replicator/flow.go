@@ -234,7 +234,7 @@ func (f *flow) newProducer(ctx context.Context) (kmsg.InitProducerIDResponse, er
 		}
 	}
 	if err != nil {
-		return kmsg.InitProducerIDResponse{}, fmt.Errorf("no producer id from the target: %w", kafka.Explain(f.target.Alias(), err))
+		return kmsg.InitProducerIDResponse{}, fmt.Errorf("no producer id from the target: %w", kafka.Needs(f.target.Alias(), "to write each record once", "0.11", err))
 	}
 	return *resp, nil
 }

@@ -96,7 +96,7 @@ var produceRulings = index(bothWays, []ruling{
 	{Refuse, "a policy of the target forbids the batch: ask those who run it which one, and to except the target topic", []*kerr.Error{kerr.PolicyViolation}},
 
 	{Stop, "not allowed to write to the topic: grant Write on it", []*kerr.Error{kerr.TopicAuthorizationFailed}},
-	{Stop, "not allowed to write idempotently: grant IdempotentWrite on the cluster, or Write on the topic", []*kerr.Error{kerr.ClusterAuthorizationFailed}},
+	{Stop, "not allowed to write idempotently: grant IdempotentWrite on the cluster, or, from Kafka 2.8 on, Write on the topic", []*kerr.Error{kerr.ClusterAuthorizationFailed}},
 	{Stop, "not allowed to use the transactional id", []*kerr.Error{kerr.TransactionalIDAuthorizationFailed}},
 	{Stop, "the broker takes the batch for a transactional one: this is a bug in kferry", []*kerr.Error{kerr.InvalidTxnState, kerr.TransactionAbortable}},
 	{Stop, "the broker does not accept acks=all: this is a bug in kferry", []*kerr.Error{kerr.InvalidRequiredAcks}},

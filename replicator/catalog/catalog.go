@@ -81,6 +81,7 @@ type Catalog struct {
 	expiry     time.Duration // as Place has it
 	expiryDue  time.Time     // when it is read next
 	expirySaid bool          // that it may not be read
+	alterAgain time.Time     // when to try again to alter settings; zero: the target is not too old for it
 
 	last    View // of the last Refresh, if it found nothing to do; nil: the next one is news
 	changed bool // what settings say for the data path, since the last View

@@ -45,10 +45,14 @@ func refreshing(t *testing.T, pol policy.Options, test func(*testing.T, *world),
 }
 
 func refreshingAs(t *testing.T, pol policy.Options, login config.SASL, test func(*testing.T, *world), target ...kfake.Opt) {
+	refreshingFrom(t, nil, pol, login, test, target...)
+}
+
+func refreshingFrom(t *testing.T, source []kfake.Opt, pol policy.Options, login config.SASL, test func(*testing.T, *world), target ...kfake.Opt) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, hands: map[*kfake.Cluster]*kadm.Client{}}
 		var stop func()
-		w.source, w.o.Source, stop = w.start("old", config.SASL{}, &w.reads, kfake.SeedTopics(2, "a"), kfake.SeedTopics(1, "b"))
+		w.source, w.o.Source, stop = w.start("old", config.SASL{}, &w.reads, append(source, kfake.SeedTopics(2, "a"), kfake.SeedTopics(1, "b"))...)
 		defer stop()
 		w.target, w.o.Target, stop = w.start("new", login, nil, target...)
 		defer stop()

@@ -111,6 +111,9 @@ func (c *Catalog) keep(ctx context.Context, p *pair, s *settings, source, target
 
 // apply makes changes on the target topic of p and says what became of them.
 func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []change, source, target map[string]setting) {
+	if time.Now().Before(c.alterAgain) {
+		return
+	}
 	done, refusals, err := c.alter(ctx, p.target, changes)
 	if len(done) > 0 {
 		for _, ch := range done {
@@ -135,11 +138,23 @@ func (c *Catalog) apply(ctx context.Context, p *pair, s *settings, changes []cha
 		c.tell(p, s, "refused "+r.changes[0].key, fmt.Sprintf("target topic %q cannot be given the source's settings (%s): %s; trying again in an hour",
 			p.target, strings.Join(what, ", "), remedy), r.err)
 	}
-	if err != nil {
+	if kafka.TooOld(err) {
+		c.cannotAlter(err)
+	} else if err != nil {
 		c.tell(p, s, "away", fmt.Sprintf("settings of target topic %q cannot be changed at the moment, trying on", p.target), kafka.Explain(c.o.Target.Alias(), err))
 	} else {
 		delete(s.said, "away")
 	}
+}
+
+// cannotAlter says, once, that the target is too old for single settings to be altered:
+// the request before that one would reset all others of the topic.
+func (c *Catalog) cannotAlter(err error) {
+	if c.alterAgain.IsZero() {
+		c.event("", "settings of target topics are not kept in step, only set when a topic is made",
+			kafka.Needs(c.o.Target.Alias(), "to alter single settings", "2.3", err))
+	}
+	c.alterAgain = time.Now().Add(refusedFor)
 }
 
 // took notes changes that were made, and lists them.
@@ -174,7 +189,7 @@ func (c *Catalog) alter(ctx context.Context, topic string, changes []change) (do
 	switch {
 	case err == nil:
 		return changes, nil, nil
-	case !refusal(err):
+	case !refusal(err) || kafka.TooOld(err):
 		return nil, nil, err
 	case len(changes) == 1 || kafka.Denied(err):
 		return nil, []refusals{{changes, err}}, nil

@@ -98,6 +98,13 @@ func (s *side) ask(ctx context.Context, topics []string, out map[string]map[stri
 		req.Resources = append(req.Resources, r)
 	}
 	resp, err := req.RequestWith(ctx, s.cl.Client())
+	if kafka.TooOld(err) {
+		s.why = kafka.Needs(s.cl.Alias(), "to read settings", "0.11", err)
+		for _, t := range topics {
+			s.allowed[t] = false
+		}
+		return nil
+	}
 	if err != nil {
 		return kafka.Explain(s.cl.Alias(), err)
 	}
@@ -105,7 +112,7 @@ func (s *side) ask(ctx context.Context, topics []string, out map[string]map[stri
 		switch err := kerr.ErrorForCode(r.ErrorCode); {
 		case err == nil:
 			s.allowed[r.ResourceName] = true
-			out[r.ResourceName] = settingsOf(r.Configs)
+			out[r.ResourceName] = settingsOf(resp.Version, r.Configs)
 		case refusal(err):
 			s.allowed[r.ResourceName], s.why = false, err
 		} // else the broker does not know the topic yet
@@ -113,13 +120,15 @@ func (s *side) ask(ctx context.Context, topics []string, out map[string]map[stri
 	return nil
 }
 
-func settingsOf(configs []kmsg.DescribeConfigsResponseResourceConfig) map[string]setting {
+// settingsOf reads an answer of that version. Brokers before Kafka 1.1 say of a setting
+// that it is not a default, and no more.
+func settingsOf(version int16, configs []kmsg.DescribeConfigsResponseResourceConfig) map[string]setting {
 	m := map[string]setting{}
 	for _, c := range configs {
 		if c.Value == nil {
 			continue
 		}
-		s := setting{Value: *c.Value, own: own(c.Source)}
+		s := setting{Value: *c.Value, own: own(c.Source) || version == 0 && !c.IsDefault}
 		for _, syn := range c.ConfigSynonyms {
 			if syn.Value != nil && !own(syn.Source) {
 				s.fallback = *syn.Value
@@ -142,6 +151,8 @@ func (c *Catalog) tellRights(s *side) {
 		}
 	}
 	switch {
+	case len(denied) > 0 && !s.said && kafka.TooOld(s.why):
+		c.event("", fmt.Sprintf("the settings of topics on %q cannot be read: %s", s.cl.Alias(), s.costs), s.why)
 	case len(denied) > 0 && !s.said:
 		slices.Sort(denied)
 		c.event("", fmt.Sprintf("our user may not read the settings of topics on %q (%s): %s; to change that, grant DescribeConfigs on the topics",

@@ -130,7 +130,7 @@ func (c *Catalog) readExpiry(ctx context.Context, targets kadm.TopicDetails) {
 		}
 		return
 	}
-	if d := expiryOf(settingsOf(resp.Resources[0].Configs)); d != c.expiry {
+	if d := expiryOf(settingsOf(resp.Version, resp.Resources[0].Configs)); d != c.expiry {
 		c.expiry, c.changed = d, true
 	}
 }
