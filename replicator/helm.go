@@ -184,7 +184,9 @@ func (h *helm) add(id lane.ID, place catalog.Place) *member {
 	m := &member{lane: lane.New(id, place.TargetTopic), place: place, start: true, late: !h.first[id] || h.topics[id.Topic]}
 	if r, ok := h.records[id]; ok {
 		m.stored = r
-		m.lane.Left(r.Position)
+		if r.Err == nil {
+			m.lane.Left(r.Position)
+		}
 		delete(h.records, id)
 	}
 	h.f.mu.Lock()
@@ -220,13 +222,10 @@ func (h *helm) moved(m *member, place catalog.Place) {
 		h.drain(m, func() { h.again(m, 0) })
 		return
 	}
-	// What the fetcher counts on holds no longer. (A lane without one gets
-	// the new place when it has one.)
-	compacted := m.place.Exact && !place.Exact && m.fetcher != nil
 	m.place = place
 	m.lane.Agree(m.terms())
 	switch {
-	case compacted, back, place.Problem != nil && m.lane.State() != lane.Stopped:
+	case back, place.Problem != nil && m.lane.State() != lane.Stopped:
 		h.drain(m, func() { h.again(m, 0) })
 	case mended && m.start:
 		m.due = time.Now()
@@ -406,7 +405,7 @@ func (h *helm) home(m *member) {
 		m.fetcher = h.f.fetcher(at)
 		m.fetcher.Add(fetch.Source{
 			Lane: m.lane, TopicID: m.place.SourceID, Epoch: m.place.SourceEpoch,
-			Limit: m.limited(), Alone: h.alone(m), Cut: m.cut, Exact: m.place.Exact,
+			Limit: m.limited(), Alone: h.alone(m), Cut: m.cut,
 		})
 	}
 	if m.homeSource || m.homeTarget {

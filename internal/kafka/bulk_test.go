@@ -222,7 +222,7 @@ func TestBulkBadAnswers(t *testing.T) {
 func TestBulkNoOvertaking(t *testing.T) {
 	s := newTickets()
 	link := &Link{tickets: s}
-	a, b := &bulkConn{Conn: &script{}, tickets: s}, &bulkConn{Conn: &script{}, tickets: s, use: use{conns: newConns()}}
+	a, b := &bulkConn{Conn: &script{}, tickets: s, use: use{conns: newConns()}}, &bulkConn{Conn: &script{}, tickets: s, use: use{conns: newConns()}}
 	write := func(c *bulkConn, sent *Sent) error {
 		req := produceSome(9, 10)
 		k := &ticket{Request: req, room: makeRoom, sent: sent}

@@ -16,7 +16,7 @@ import (
 func (w *world) known(n int32, epoch lane.Leader) *lane.Lane {
 	l := lane.New(lane.ID{Topic: "a", Partition: n}, "a")
 	l.Start(lane.Plan{Position: lane.Position{Source: 1, Leader: lane.LeaderOf(0)}}, 0, nil)
-	w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo("a").TopicID, Epoch: epoch, Exact: true})
+	w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo("a").TopicID, Epoch: epoch})
 	return l
 }
 
@@ -126,7 +126,7 @@ func TestFetcherNoticesEachElection(t *testing.T) {
 		}
 		w.settle()
 		w.wantFailed(l, "rehome: FENCED_LEADER_EPOCH")
-		w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo("a").TopicID, Epoch: lane.LeaderOf(1), Exact: true})
+		w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo("a").TopicID, Epoch: lane.LeaderOf(1)})
 		w.settle()
 		want(t, w.epochs(0), "1/0", "1/-1")
 	})

@@ -75,7 +75,6 @@ type Source struct {
 	Limit   int            // batches of several records are cut to this many bytes
 	Alone   int            // bytes that a record alone may be as a batch, if more than Limit
 	Cut     offsets.Source // no batch holds records from both sides of it; 0: anywhere
-	Exact   bool           // the source topic is not compacted: offsets never go missing
 }
 
 // Fetcher reads from one broker. Lanes come by Add and leave by Remove or by

@@ -118,7 +118,7 @@ func (w *world) lane(topic string, n int32, from offsets.Source) *lane.Lane {
 func (w *world) add(l *lane.Lane) { w.addLimited(l, 0) }
 
 func (w *world) addLimited(l *lane.Lane, limit int) {
-	w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo(l.Topic).TopicID, Limit: limit, Exact: true})
+	w.f.Add(Source{Lane: l, TopicID: w.fake.TopicInfo(l.Topic).TopicID, Limit: limit})
 }
 
 // write produces one batch of the values.
