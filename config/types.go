@@ -47,6 +47,7 @@ type Cluster struct {
 	BootstrapServers []string `koanf:"bootstrap_servers"`
 	ClientID         string   `koanf:"client_id" default:"kferry"`
 	Connections      int      `koanf:"connections" default:"0" limits:"0..16"` // parallel links per broker; 0 = by the round trip
+	MaxVersions      string   `koanf:"max_versions"`                           // speak as a client of this version of Kafka would; "" = the newest that both know
 	TLS              TLS      `koanf:"tls"`
 	SASL             SASL     `koanf:"sasl"`
 	SchemaRegistry   Registry `koanf:"schema_registry"`

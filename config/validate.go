@@ -83,10 +83,16 @@ func checkCluster(r *report, c *Cluster, at keyPath, dir string, atAiven bool) {
 	if c.ClientID == "" {
 		r.require(at.child("client_id"), "is empty: leave the key out for kferry")
 	}
+	if v := c.MaxVersions; v != "" && !kafkaVersion.MatchString(v) {
+		r.add(at.child("max_versions"), v, "must be a version of Kafka from 0.11.0 on, such as \"3.7\"")
+	}
 	checkTLS(r, &c.TLS, at.child("tls"), dir)
 	checkSASL(r, &c.SASL, at.child("sasl"), dir)
 	checkRegistry(r, &c.SchemaRegistry, at.child("schema_registry"), dir)
 }
+
+// kafkaVersion is a version from the first on that has what exactly-once writing needs.
+var kafkaVersion = regexp.MustCompile(`^(0\.11\.0|[1-9]\.[0-9]+)$`)
 
 var hostChars = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_.])?$`)
 

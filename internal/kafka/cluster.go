@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kferry/kferry/config"
 )
@@ -142,6 +143,13 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 		kgo.BrokerMaxReadBytes(MaxReadBytes),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.DisableClientMetrics(),
+	}
+	if c.cfg.MaxVersions != "" {
+		v := kversion.FromString(c.cfg.MaxVersions)
+		if v == nil {
+			return fmt.Errorf("max_versions %q is no version of Kafka that is known here: take an older one, such as 3.7", c.cfg.MaxVersions)
+		}
+		c.opts = append(c.opts, kgo.MaxVersions(v))
 	}
 	c.opts = append(c.opts, o.ExtraOpts...)
 	return nil

@@ -1,8 +1,12 @@
 package kafka
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/config"
 )
@@ -26,5 +30,32 @@ func TestLinksByTrip(t *testing.T) {
 		if n := len(cl.Links()); n != c.want {
 			t.Errorf("%v: %d links once it was faster, want %d", c.trip, n, c.want)
 		}
+	}
+}
+
+// Brokers that fail on requests that are newer than they are spoken to as one of old.
+func TestMaxVersions(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fake.Close()
+	newest := map[kmsg.Key]int16{}
+	for _, key := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata} {
+		fake.ControlKey(key.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			fake.KeepControl()
+			newest[key] = max(newest[key], r.GetVersion())
+			return nil, nil, false
+		})
+	}
+	cl := open(t, config.Cluster{Alias: "old", BootstrapServers: fake.ListenAddrs(), MaxVersions: "2.3"}, Options{})
+	if err := cl.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if newest[kmsg.ApiVersions] != 2 || newest[kmsg.Metadata] != 8 {
+		t.Errorf("%v", newest)
+	}
+	if _, err := Open(config.Cluster{BootstrapServers: fake.ListenAddrs(), MaxVersions: "9.9"}, Options{}); err == nil || !strings.Contains(err.Error(), `max_versions "9.9" is no version of Kafka`) {
+		t.Error(err)
 	}
 }

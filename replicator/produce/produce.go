@@ -394,6 +394,9 @@ type result struct {
 	cause   error
 }
 
+// sinceZstd is the version of produce requests from which on brokers know zstd.
+const sinceZstd = 7
+
 // read sorts the partitions of the answer to the batches they are about.
 func read(r *request, results []result) {
 	for i := range r.resp.Topics {
@@ -411,6 +414,10 @@ func read(r *request, results []result) {
 			res := result{verdict: v, base: offsets.Target(rp.BaseOffset)}
 			if rp.ErrorCode != 0 {
 				res.base, res.cause = offsets.UnknownTarget, fmt.Errorf("%w: %s", kerr.ErrorForCode(rp.ErrorCode), why)
+				if rp.ErrorCode == kerr.UnknownServerError.Code && r.resp.Version < sinceZstd {
+					res.cause = fmt.Errorf("%w; so a broker answers to a batch that is compressed with zstd, which needs Kafka 2.1: "+
+						"upgrade it, or have the source's producers use another codec", res.cause)
+				}
 			}
 			if rp.ErrorMessage != nil && res.cause != nil {
 				res.cause = fmt.Errorf("%w (%s)", res.cause, *rp.ErrorMessage)

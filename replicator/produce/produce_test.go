@@ -2,6 +2,7 @@ package produce
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/batch"
 	"github.com/kferry/kferry/replicator/lane"
 )
@@ -447,4 +449,18 @@ func TestAnswerLeavesOutAPartition(t *testing.T) {
 		w.add(l)
 		w.wantFailed(l, "resume: the target's answer leaves out the partition")
 	})
+}
+
+// A broker before Kafka 2.1 has no code for a codec that it does not know.
+func TestZstdToAnOldTarget(t *testing.T) {
+	for version, want := range map[int16]bool{6: true, 7: false} {
+		resp := &kmsg.ProduceResponse{Version: version, Topics: []kmsg.ProduceResponseTopic{{
+			Topic: "t", Partitions: []kmsg.ProduceResponseTopicPartition{{ErrorCode: kerr.UnknownServerError.Code}},
+		}}}
+		results := make([]result, 1)
+		read(&request{resp: resp, index: map[part]int{{topic: "t"}: 0}}, results)
+		if r := results[0]; r.verdict != kafka.Retry || strings.Contains(r.cause.Error(), "zstd, which needs Kafka 2.1") != want {
+			t.Errorf("version %d: %v, %v", version, r.verdict, r.cause)
+		}
+	}
 }
