@@ -164,6 +164,7 @@ type doubt struct {
 	lane.Doubt
 	lane           *lane.Lane
 	source, target kafka.Log
+	gaps           bool // records may be gone on the source, and others look like them
 }
 
 // late is a stretch of a lane's target that nobody has looked at, and where that is.
@@ -235,12 +236,11 @@ func (f *flow) count(ctx context.Context, l late) {
 
 func (h *helm) doubts() (ds []doubt) {
 	for id, m := range h.f.lanes {
-		// Of a compacted source some records may be gone, and others look like them.
-		if !m.place.Exact || m.place.SourceLeader < 0 || m.place.TargetLeader < 0 {
+		if m.place.SourceLeader < 0 || m.place.TargetLeader < 0 {
 			continue
 		}
 		if d, ok := m.lane.Doubt(); ok {
-			ds = append(ds, doubt{d, m.lane, h.f.sourceLog(id, m.place), h.f.targetLog(id, m.place)})
+			ds = append(ds, doubt{d, m.lane, h.f.sourceLog(id, m.place), h.f.targetLog(id, m.place), !m.place.Exact})
 		}
 	}
 	return ds
@@ -264,7 +264,7 @@ func (f *flow) settle(ctx context.Context, d doubt) {
 func (f *flow) findAgain(ctx context.Context, d doubt) ([]offsets.Piece, error) {
 	s := readback.Stretch{
 		From: d.Source, To: d.Source + offsets.Source(d.SourceLen), Start: d.Target, End: d.Target + offsets.Target(d.TargetLen),
-		Producer: d.Producer, Epoch: d.Epoch, Sequence: d.Sequence,
+		Producer: d.Producer, Epoch: d.Epoch, Sequence: d.Sequence, Gaps: d.gaps,
 	}
 	// What is left of the logs, and no more than is remembered.
 	first, err := firstOffset(ctx, f.source, d.source)

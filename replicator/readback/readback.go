@@ -32,6 +32,9 @@ type Stretch struct {
 	Producer   int64
 	Epoch      int16
 	Sequence   int32
+	// Gaps tells that offsets without a record may have had one: the source is compacted,
+	// or nobody knows. Then nothing is matched beyond such an offset.
+	Gaps bool
 }
 
 // Match reads s on both sides and returns where its records are, ascending. Both
@@ -50,6 +53,9 @@ func Match(ctx context.Context, source, target kafka.Log, s Stretch) ([]offsets.
 	if err != nil {
 		return nil, fmt.Errorf("target topic %q partition %d: %w", target.Topic, target.Partition, err)
 	}
+	if s.Gaps {
+		theirs = dense(theirs, int64(s.To))
+	}
 	return match(theirs, ours, s.Sequence), nil
 }
 
@@ -66,6 +72,16 @@ const anyTime = math.MinInt64
 // same tells that o may be the same record on the other side.
 func (s seen) same(o seen) bool {
 	return s.sum == o.sum && (s.time == o.time || s.time == anyTime || o.time == anyTime)
+}
+
+// dense are the last of the records that follow each other up to offset to.
+func dense(rs []seen, to int64) []seen {
+	for i, r := range slices.Backward(rs) {
+		if to--; r.offset != to {
+			return rs[i+1:]
+		}
+	}
+	return rs
 }
 
 // match pairs the records of both sides; next is the sequence that follows.

@@ -75,3 +75,22 @@ func TestMatchNeverPairsDifferentRecords(t *testing.T) {
 		}
 	}
 }
+
+// Where an offset may have lost its record, what is before it is not matched.
+func TestDense(t *testing.T) {
+	at := func(offsets ...int64) (rs []seen) {
+		for _, o := range offsets {
+			rs = append(rs, seen{offset: o})
+		}
+		return rs
+	}
+	for _, c := range []struct {
+		rs   []seen
+		to   int64
+		want int
+	}{{at(), 9, 0}, {at(7, 8), 9, 2}, {at(5, 7, 8), 9, 2}, {at(5, 6, 7), 9, 0}, {at(1, 2, 4), 5, 1}} {
+		if got := dense(c.rs, c.to); len(got) != c.want {
+			t.Errorf("%v up to %d: %v", c.rs, c.to, got)
+		}
+	}
+}
