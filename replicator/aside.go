@@ -53,13 +53,10 @@ func (h *helm) setAside(m *member, it lane.Item, cause error) {
 	switch {
 	case it.Records == 1:
 		bad = []int32{0}
-	case len(bad) == 0, bad[0] > 0 && m.cut == it.First+offsets.Source(bad[0]):
-		h.narrow(m, len(it.Bytes)/2)
+	case h.sendsFirst(m, it, bad):
 		return
-	case bad[0] > 0:
-		m.cut = it.First + offsets.Source(bad[0]) // those before it go first
-		m.unfetch()
-		h.again(m, 0)
+	case len(bad) == 0 || bad[0] > 0:
+		h.narrow(m, len(it.Bytes)/2)
 		return
 	}
 	n := 1
@@ -81,6 +78,18 @@ func (h *helm) setAside(m *member, it lane.Item, cause error) {
 	m.cut, m.aside = 0, a
 	m.unfetch()
 	h.again(m, 0)
+}
+
+// sendsFirst has the lane come back with the records of it that are before the first of
+// bad, which the target refuses; false if there are none, or that was tried.
+func (h *helm) sendsFirst(m *member, it lane.Item, bad []int32) bool {
+	if len(bad) == 0 || bad[0] == 0 || m.cut == it.First+offsets.Source(bad[0]) {
+		return false
+	}
+	m.cut = it.First + offsets.Source(bad[0])
+	m.unfetch()
+	h.again(m, 0)
+	return true
 }
 
 // refusedRecords are the places in the batch that the target names, ascending;

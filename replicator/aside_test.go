@@ -313,7 +313,7 @@ func TestRefusedButStored(t *testing.T) {
 	p := fakePair(t)
 	cl := p.pizza(t)
 	good := func(int) bool { return false }
-	fill(t, cl, 1, good)
+	place(t, cl, 0, kgo.Record{Value: []byte("good 0")}) // a record of now: of an old one the log is asked
 	p.target.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "pizza", Err: kerr.RequestTimedOut, Count: 1})
 	d, stop := start(t, p.asideConfig(t))
 	f := p.target.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "pizza", Err: kerr.InvalidTimestamp, Count: 1})
@@ -366,5 +366,19 @@ func TestCannotSetAside(t *testing.T) {
 	stop()
 	if n := len(p.all(t, p.target, "pizza")); n != 4 {
 		t.Errorf("%d records on the target, want the 4 before the refused one", n)
+	}
+}
+
+// A flow that stops at a refused record carries what is before it, and names it.
+func TestStopsAtTheRefusedRecord(t *testing.T) {
+	p := fakePair(t)
+	cl := p.pizza(t)
+	refuses(p.target, kerr.InvalidTimestamp, true)
+	fill(t, cl, 60, func(i int) bool { return i == 37 })
+	d, stop := start(t, p.config(t, "pizza"))
+	reasoned(t, d, "pizza", 0, "stopped", "refused the batch at source offset 37 ", "INVALID_TIMESTAMP")
+	stop()
+	if got := p.values(t, "pizza"); len(got) != 37 {
+		t.Errorf("%d records are on the target", len(got))
 	}
 }

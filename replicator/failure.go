@@ -195,6 +195,7 @@ func (h *helm) refused(m *member, cause error) {
 		h.narrow(m, len(it.Bytes)/2)
 	case h.f.setsAside(cause):
 		h.setAside(m, it, cause)
+	case h.sendsFirst(m, it, refusedRecords(it, cause)):
 	default:
 		why := fmt.Errorf("target topic %q refused the batch at source offset %d (%d records, %d bytes): %w", m.lane.TargetTopic, it.First, it.Records, len(it.Bytes), cause)
 		if aboutRecords(cause) {
