@@ -329,10 +329,11 @@ func TestRefusedButStored(t *testing.T) {
 	p.apart(t, 21, good, true)
 }
 
-// Two daemons with one configuration, both setting aside: the epoch lets only
-// one of two countings go on.
+// Two daemons with one configuration that may not use the group, both setting aside:
+// the epoch lets only one of two countings go on.
 func TestTwoDaemonsSetAside(t *testing.T) {
 	p := fakePair(t)
+	p.denyGroup()
 	cl := p.pizza(t)
 	bad := func(i int) bool { return i%40 == 5 }
 	refuses(p.target, kerr.InvalidTimestamp, true)

@@ -17,6 +17,7 @@ import (
 	"github.com/kferry/kferry/offsets"
 	"github.com/kferry/kferry/replicator/budget"
 	"github.com/kferry/kferry/replicator/catalog"
+	"github.com/kferry/kferry/replicator/clock"
 	"github.com/kferry/kferry/replicator/deadletter"
 	"github.com/kferry/kferry/replicator/fetch"
 	"github.com/kferry/kferry/replicator/lane"
@@ -67,7 +68,10 @@ type flow struct {
 	producer  kmsg.InitProducerIDResponse
 	slots     atomic.Int64  // that this replica owns
 	leads     atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
-	placed    chan struct{} // closed once it is known whether this replica starts alone
+	placed    chan struct{} // closed once it is known which slots this replica has
+	lease     *progress.Lease
+	alone     atomic.Bool   // this replica may not use the group, and carries everything
+	released  chan struct{} // closed once nothing is sent or stored any more
 	letters   *deadletter.Store
 	taken     *taken                     // nil: not read yet; for the starter alone
 	positions map[lane.ID]offsets.Source // of Aiven's MirrorMaker 2; nil: not read yet; for the starter alone
@@ -131,10 +135,11 @@ func bareFlow(cfg config.Flow, source, target *kafka.Cluster, log *slog.Logger) 
 	}
 	f := &flow{
 		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, filter: filter, policy: pol,
-		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), saving: make(chan struct{}, 1),
+		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), released: make(chan struct{}), saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.outages = newOutages(f.log, outageGrace)
+	f.lease = progress.NewLease(clock.Now)
 	f.catalog = catalog.New(catalog.Options{
 		Source: source, Target: target, Filter: filter, Policy: pol, Exclude: cfg.ConfigExclude, InStep: cfg.SyncTopicConfigs,
 		ReplicationFactor: cfg.ReplicationFactor,
@@ -161,7 +166,7 @@ func (f *flow) run(ctx context.Context) error {
 	f.io, f.fetchCtx, f.sendCtx = io, ctx, steer
 	steering.Go(func() { f.helm.run(steer) })
 	steering.Go(func() { f.storeLoop(steer) })
-	steering.Go(func() { f.share(ctx, steer) })
+	steering.Go(func() { f.share(ctx) })
 	steering.Go(func() { f.shorten(ctx) })
 	steering.Go(func() { f.followPauses(ctx) })
 	steering.Go(func() { f.readBack(ctx) })
@@ -179,6 +184,7 @@ func (f *flow) run(ctx context.Context) error {
 	steering.Wait() // after it nobody starts a fetcher or producer
 	f.work.Wait()
 	err := f.lastSave(io)
+	close(f.released)
 	if f.group != nil {
 		f.group.Leave(io) // after the save: the next owner then finds what we reached
 	}
@@ -347,6 +353,9 @@ func (f *flow) storeLoop(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
+			if !f.owns() {
+				continue // the lanes may be another replica's, whose progress is further
+			}
 			switch saved, err := f.save(ctx, false); {
 			case err != nil && ctx.Err() == nil:
 				f.outages.report("progress", "progress is not stored; records are carried all the same", err)
@@ -427,6 +436,9 @@ func (f *flow) drain() {
 func (f *flow) lastSave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainFor)
 	defer cancel()
+	if len(f.members()) > 0 && !f.owns() {
+		return fmt.Errorf("flow %q: progress is not stored, others may carry the lanes: %w (nothing is lost: the next start finds out what arrived)", f.cfg.Name, errUnheard)
+	}
 	if _, err := f.save(ctx, true); err != nil {
 		return fmt.Errorf("flow %q: %w (nothing is lost: the next start finds out what arrived)", f.cfg.Name, err)
 	}
@@ -477,7 +489,7 @@ func (f *flow) sender(at link) *produce.Producer {
 	}
 	key := fmt.Sprintf("%s broker %d", f.target.Alias(), at.broker)
 	x := produce.New(produce.Options{
-		Link: f.target.Links()[at.n], Broker: at.broker, Trip: f.target.Trip(),
+		Link: f.target.Links()[at.n], Broker: at.broker, Trip: f.target.Trip(), Owns: f.owns,
 		Failed: func(l *lane.Lane, v kafka.Verdict, cause error) {
 			f.helm.post(func() { f.helm.produceFailed(l, v, cause, key) })
 		},

@@ -68,25 +68,30 @@ type helm struct {
 	wake  chan struct{}
 
 	// For the helm's goroutine alone.
-	slots    map[int32]bool              // that this replica owns
-	view     catalog.View                // as last seen
-	first    map[lane.ID]bool            // lanes of the first view
-	records  map[lane.ID]progress.Record // of lanes not seen yet
-	pauses   map[string]progress.Pause   // by topic; "": the whole flow
-	heeding  bool                        // pauses were read: nothing starts before
-	topics   map[string]bool             // that were carried before
-	pending  map[*member]bool            // with something to do
-	ailing   map[*member]string          // waiting for an error code to go away; the outage it is part of
-	warmed   map[warmth]bool             // connections that were opened ahead
-	starting bool                        // a starter is at work
-	said     time.Time                   // when it was last said that somebody else writes
-	seenOnce bool                        // the catalog was read
-	tallies  map[told]*tally             // records set aside, to be said
+	slots     map[int32]bool              // that this replica owns
+	reading   map[int32]int               // slots that were assigned and whose progress is being read, at which turn
+	turn      int                         // counts assignments
+	known     bool                        // all slots were read once
+	seat      bool                        // the group has told which slots this replica has
+	leaseSaid time.Time                   // when it was last said that the lease does not hold
+	view      catalog.View                // as last seen
+	first     map[lane.ID]bool            // lanes of the first view
+	records   map[lane.ID]progress.Record // of lanes not seen yet
+	pauses    map[string]progress.Pause   // by topic; "": the whole flow
+	heeding   bool                        // pauses were read: nothing starts before
+	topics    map[string]bool             // that were carried before
+	pending   map[*member]bool            // with something to do
+	ailing    map[*member]string          // waiting for an error code to go away; the outage it is part of
+	warmed    map[warmth]bool             // connections that were opened ahead
+	starting  bool                        // a starter is at work
+	said      time.Time                   // when it was last said that somebody else writes
+	seenOnce  bool                        // the catalog was read
+	tallies   map[told]*tally             // records set aside, to be said
 }
 
 func newHelm(f *flow) *helm {
 	return &helm{
-		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
+		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, reading: map[int32]int{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
 		warmed: map[warmth]bool{}, topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}, tallies: map[told]*tally{},
 	}
 }
@@ -301,6 +306,7 @@ func (h *helm) tick(ctx context.Context, now time.Time) {
 	}
 	h.heal()
 	h.tell(now)
+	h.watchLease(now)
 	var ripe []*member // to be started
 	for m := range h.pending {
 		if m.drained != nil {
@@ -321,12 +327,12 @@ func (h *helm) tick(ctx context.Context, now time.Time) {
 			}
 		}
 	}
-	if h.starting {
+	if h.starting || len(ripe) > 0 && !h.f.owns() {
 		return
 	}
 	if len(ripe) > 0 {
 		h.begin(ctx, ripe)
-	} else if h.seenOnce {
+	} else if h.seenOnce && h.seat {
 		h.f.ready.Store(true)
 	}
 }

@@ -2,8 +2,11 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kferry/kferry/internal/kafka"
 	"github.com/kferry/kferry/replicator/lane"
@@ -11,134 +14,106 @@ import (
 )
 
 // Replicas of a flow share its slots, and so its lanes, by Kafka's own group
-// protocol. Ownership is for efficiency: what keeps two replicas from writing
-// the same records is the sequence check of the target, and what keeps them from
-// beginning a lane at two places is progress.Claim. Hence a replica that seems to
-// be alone starts before the group has an opinion.
+// protocol. A lane is started once the group has assigned its slot, from progress
+// that is read after that, and is sent for only while this replica's lease holds
+// (progress.Lease): a target that has forgotten a producer id, as it does by the
+// timestamps of its records, takes the same records from two replicas twice.
 
 const (
-	// Progress younger than this may be of a replica that is alive: look for so
-	// long whether more comes. A live one that carries writes every second.
-	aliveAge, aliveWait = 5 * time.Second, 1500 * time.Millisecond
 	// How long lanes that must be let go may take to get rid of what they hold.
 	releaseFor = 10 * time.Second
+	// The group may wait for a replica that is no more. It is worth a line after this.
+	shareSoon = time.Second
+	leaseSaid = time.Second // a lease that does not hold is reported so often
 )
 
-// share finds out which lanes this replica carries, and joins the group.
-func (f *flow) share(ctx, steer context.Context) {
-	var alone bool
-	var records map[lane.ID]progress.Record
-	ok := f.persist(ctx, "cannot read stored progress, trying on", func() (err error) {
-		if records, err = f.store.Load(ctx, f.store.All()); err == nil {
-			alone, err = f.alone(ctx, records)
-		}
-		return err
-	})
-	if !ok {
-		return
-	}
-	if passed := f.store.Passed(); len(passed) > 0 {
-		f.log.Warn("the progress topic has records that this kferry cannot read, perhaps of a later one; they are about no lane's position and are left alone",
-			"records", len(passed), "key", passed[0])
-	}
-	s := &seat{f: f, ctx: ctx, steer: steer, early: alone}
-	f.helm.post(func() {
-		f.helm.know(records)
-		if alone {
-			f.helm.own(f.store.All(), records)
-		}
-		close(f.placed)
-	})
-	if !alone {
-		f.log.Info("other replicas carry this flow; waiting for a share of it", "group", progress.GroupName(f.cfg.Name))
-	}
+// unheard is why lanes wait then.
+const unheard = "waiting until the group has heard from this replica again"
+
+var errUnheard = errors.New("for the length of a session the group has answered none of its heartbeats well")
+
+// share joins the group, which tells the lanes that this replica carries.
+func (f *flow) share(ctx context.Context) {
+	s := &seat{f: f, ctx: ctx}
 	var err error
 	f.group, err = f.store.Join(ctx, f.cfg.Name, progress.Member{
 		Instance: f.instance, Assigned: s.assigned, Revoked: s.revoked, Lost: s.lost, Failed: s.failed,
-	})
+	}, f.lease)
 	if err != nil {
 		s.failed(err)
 	}
+	select {
+	case <-time.After(shareSoon):
+		f.log.Info("waiting for a share of the flow's lanes; those of a replica that was killed are free once its session has ended",
+			"group", progress.GroupName(f.cfg.Name))
+	case <-f.placed:
+	case <-ctx.Done():
+	}
 }
 
-// alone tells whether no other replica seems to carry the flow. To be wrong
-// costs a few refused batches until the group settles it, never a record.
-func (f *flow) alone(ctx context.Context, records map[lane.ID]progress.Record) (bool, error) {
-	newest := time.Time{}
-	for _, r := range records {
-		if r.At.After(newest) {
-			newest = r.At
-		}
-	}
-	if time.Since(newest).Abs() > aliveAge || f.store.Members(ctx, f.cfg.Name) == 0 {
-		return true, nil
-	}
-	grows, err := f.store.Grows(ctx, aliveWait)
-	return !grows, err
-}
+// owns tells whether what this replica carries is surely its own at this moment.
+func (f *flow) owns() bool { return f.alone.Load() || f.lease.Held() }
 
-// seat is this replica's membership as the flow sees it. The group calls it on
-// one goroutine.
+// seat is this replica's membership as the flow sees it. The group calls it one
+// call at a time.
 type seat struct {
-	f          *flow
-	ctx, steer context.Context
-	early      bool // all slots were taken before the group had an opinion
+	f      *flow
+	ctx    context.Context
+	member bool // the group has let us in, once at least
 }
 
 func (s *seat) assigned(slots []int32) {
+	s.member = true
 	s.f.outages.over("group")
-	if s.early {
-		s.early = false
-		if rest := slices.DeleteFunc(s.f.store.All(), func(n int32) bool { return slices.Contains(slots, n) }); len(rest) > 0 {
-			s.letGo(rest)
+	alone := s.f.alone.Swap(false) // it was not allowed to use the group, and is now
+	s.f.helm.post(func() {
+		if alone {
+			s.f.helm.drop(s.f.store.All())
 		}
-		if len(slots) > 0 {
-			s.f.log.Info("slots owned", "slots", len(slots), "of", len(s.f.store.All()))
-		}
-		return
-	}
-	var records map[lane.ID]progress.Record
-	ok := s.f.persist(s.ctx, "cannot read stored progress, trying on", func() (err error) {
-		records, err = s.f.store.Load(s.ctx, slots)
-		return err
+		s.f.helm.assigned(s.ctx, slots)
 	})
-	if ok {
-		s.f.log.Info("slots added", "slots", len(slots), "of", len(s.f.store.All()))
-		s.f.helm.post(func() { s.f.helm.own(slots, records) })
-	}
 }
 
 func (s *seat) revoked(slots []int32) {
-	if s.ctx.Err() != nil {
-		return // we leave, and all was let go
+	if s.ctx.Err() == nil {
+		s.f.log.Info("slots asked back for another replica", "slots", len(slots), "of", len(s.f.store.All()))
 	}
-	s.f.log.Info("slots asked back for another replica", "slots", len(slots), "of", len(s.f.store.All()))
-	s.letGo(slots)
-}
-
-// letGo returns when the lanes of slots have stopped and their progress is stored.
-func (s *seat) letGo(slots []int32) {
-	gone := make(chan struct{})
-	s.f.helm.post(func() { s.f.helm.disown(slots, func() { close(gone) }) })
-	select {
-	case <-gone:
-	case <-s.steer.Done():
-	}
+	s.wait(func(done func()) { s.f.helm.disown(slots, done) })
 }
 
 func (s *seat) lost(slots []int32) {
-	if s.ctx.Err() != nil {
-		return
+	if s.ctx.Err() == nil {
+		s.f.log.Warn("slots lost: the group did not hear from this replica for too long; others may carry their lanes already", "slots", len(slots), "of", len(s.f.store.All()))
 	}
-	s.f.log.Warn("slots lost: the group did not hear from this replica for too long; others may carry their lanes already", "slots", len(slots), "of", len(s.f.store.All()))
-	s.f.helm.post(func() { s.f.helm.drop(slots) })
+	s.wait(func(done func()) {
+		s.f.helm.drop(slots)
+		done()
+	})
 }
 
-// failed reports what keeps this replica out of the group. What it carries it
-// goes on carrying.
+// wait returns when the helm has done with what it is to do, or this process with all.
+func (s *seat) wait(do func(done func())) {
+	gone := make(chan struct{})
+	s.f.helm.post(func() { do(func() { close(gone) }) })
+	select {
+	case <-gone:
+	case <-s.f.released:
+	}
+}
+
+// failed reports what keeps this replica out of the group. One that is not allowed
+// to use it carries everything, as long as nothing has told that there are others.
 func (s *seat) failed(err error) {
-	if s.ctx.Err() == nil {
-		s.f.outages.report("group", "cannot take part in the group by which replicas share lanes, trying on; a replica that is alone carries all of them",
+	switch {
+	case s.ctx.Err() != nil:
+	case errors.Is(err, kerr.GroupAuthorizationFailed) && !s.member:
+		s.f.outages.report("group", "not allowed to use the group by which replicas share lanes; this replica carries all of them: no other may run",
+			kafka.Explain(s.f.target.Alias(), err))
+		if !s.f.alone.Swap(true) {
+			s.f.helm.post(func() { s.f.helm.assigned(s.ctx, s.f.store.All()) })
+		}
+	default:
+		s.f.outages.report("group", "cannot take part in the group by which replicas share lanes, trying on; lanes that are not this replica's wait",
 			kafka.Explain(s.f.target.Alias(), err))
 	}
 }
@@ -161,19 +136,94 @@ func (h *helm) know(records map[lane.ID]progress.Record) {
 	h.f.catalog.Carried(h.f.store.Copies())
 }
 
-// own makes this replica carry the lanes of slots, from records on.
-func (h *helm) own(slots []int32, records map[lane.ID]progress.Record) {
+// assigned has the progress of slots read, which are this replica's now, and then their
+// lanes carried. The group is not kept waiting meanwhile: whoever does that is counted out.
+func (h *helm) assigned(ctx context.Context, slots []int32) {
+	if len(slots) == 0 {
+		h.seated()
+		return
+	}
+	h.turn++
+	turn, read := h.turn, slots
 	for _, n := range slots {
-		h.slots[n] = true
+		h.reading[n] = turn
+	}
+	if !h.known {
+		read = h.f.store.All() // which topics were carried before, all slots tell
+	}
+	h.f.work.Go(func() {
+		var records map[lane.ID]progress.Record
+		ok := h.f.persist(ctx, "cannot read stored progress, trying on", func() (err error) {
+			records, err = h.f.store.Load(ctx, read)
+			return err
+		})
+		if ok {
+			h.post(func() { h.own(turn, records) })
+		}
+	})
+}
+
+// own makes this replica carry the lanes of the slots that were assigned at turn, from
+// records on, but for slots that were taken back while those were read.
+func (h *helm) own(turn int, records map[lane.ID]progress.Record) {
+	if passed := h.f.store.Passed(); len(passed) > 0 && !h.known {
+		h.f.log.Warn("the progress topic has records that this kferry cannot read, perhaps of a later one; they are about no lane's position and are left alone",
+			"records", len(passed), "key", passed[0])
+	}
+	h.known = true
+	h.know(records)
+	n := 0
+	for slot, at := range h.reading {
+		if at == turn {
+			delete(h.reading, slot)
+			h.slots[slot] = true
+			n++
+		}
 	}
 	for id, r := range records {
-		if h.f.lanes[id] == nil {
+		if h.f.lanes[id] == nil && h.slots[h.f.store.Slot(id)] {
 			h.records[id] = r
 		}
 	}
-	h.know(records)
+	if n > 0 {
+		h.f.log.Info("slots added", "slots", n, "of", len(h.f.store.All()))
+	}
 	h.slotted()
+	h.seated()
 	h.place()
+}
+
+// seated takes note that the group has told what this replica has, be it nothing.
+func (h *helm) seated() {
+	if !h.seat {
+		h.seat = true
+		close(h.f.placed)
+	}
+}
+
+// watchLease says that lanes wait because the lease does not hold, and has them go on
+// when it does.
+func (h *helm) watchLease(now time.Time) {
+	switch {
+	case h.f.lease.Returned():
+		h.f.outages.over("lease")
+		for _, m := range h.f.lanes {
+			if s := m.lane.Snapshot(); s.Reason == unheard {
+				m.lane.Note("")
+			}
+		}
+		for _, p := range h.f.producers {
+			p.Poke()
+		}
+	case len(h.slots) > 0 && now.Sub(h.leaseSaid) >= leaseSaid && !h.f.owns():
+		h.leaseSaid = now
+		h.f.outages.report("lease", "the group has not heard from this replica; nothing is sent until it has, for others may carry its lanes", errUnheard)
+		for _, m := range h.f.lanes {
+			if s := m.lane.Snapshot(); s.State == lane.Running && s.Reason == "" {
+				m.lane.Note(unheard)
+			}
+		}
+	}
 }
 
 // in are the lanes of slots.
@@ -190,6 +240,7 @@ func (h *helm) in(slots []int32) (ms []*member) {
 func (h *helm) leave(slots []int32) {
 	for _, n := range slots {
 		delete(h.slots, n)
+		delete(h.reading, n)
 	}
 	for id := range h.records {
 		if slices.Contains(slots, h.f.store.Slot(id)) {
@@ -214,7 +265,8 @@ func (h *helm) disown(slots []int32, done func()) {
 	left := len(ms)
 	finish := func() {
 		go func() { // progress is written beside the helm
-			if _, err := h.f.save(h.f.io, true); err != nil {
+			if !h.f.owns() { // what others have stored is further
+			} else if _, err := h.f.save(h.f.io, true); err != nil {
 				h.f.log.Warn("the progress of lanes that were let go is not stored; the next owner asks the target", "err", err)
 			}
 			h.post(func() {

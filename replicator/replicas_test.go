@@ -180,12 +180,8 @@ func TestReplicasBeginAtOnce(t *testing.T) {
 	}
 }
 
-// A user who may not use the group carries alone.
-func TestNoRightToTheGroup(t *testing.T) {
-	p := fakePair(t)
-	if err := p.source.CreateTopic("pizza", 3, nil); err != nil {
-		t.Fatal(err)
-	}
+// denyGroup takes the right to the group away.
+func (p fakes) denyGroup() {
 	for _, key := range []int16{kmsg.JoinGroup.Int16(), kmsg.ConsumerGroupHeartbeat.Int16(), kmsg.FindCoordinator.Int16()} {
 		p.target.ControlKey(key, func(r kmsg.Request) (kmsg.Response, error, bool) {
 			p.target.KeepControl()
@@ -205,6 +201,15 @@ func TestNoRightToTheGroup(t *testing.T) {
 			return resp, nil, true
 		})
 	}
+}
+
+// A user who may not use the group carries alone.
+func TestNoRightToTheGroup(t *testing.T) {
+	p := fakePair(t)
+	if err := p.source.CreateTopic("pizza", 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.denyGroup()
 	write(t, p.client(t, p.source), "pizza", 0, 500)
 	d, stop := start(t, p.config(t, "pizza"))
 	carried(t, d, p.admin(t), "pizza")

@@ -36,7 +36,8 @@ type virtual struct {
 	log            bytes.Buffer // what daemons have logged; read only after the last has stopped
 }
 
-func virtually(t *testing.T, test func(*testing.T, *virtual)) {
+// virtually runs test on two clusters, with options for the target.
+func virtually(t *testing.T, test func(*testing.T, *virtual), target ...kfake.Opt) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &virtual{t: t, wires: map[*kfake.Cluster]*kfake.VirtualNetwork{}, gates: map[*kfake.Cluster]*gate{}}
 		for _, c := range []struct {
@@ -44,7 +45,11 @@ func virtually(t *testing.T, test func(*testing.T, *virtual)) {
 			hand    **kgo.Client
 		}{{&v.source, &v.from}, {&v.target, &v.to}} {
 			wire := new(kfake.VirtualNetwork)
-			cl, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.Ports(9092, 9093), kfake.ListenFn(wire.Listen))
+			opts := []kfake.Opt{kfake.NumBrokers(2), kfake.Ports(9092, 9093), kfake.ListenFn(wire.Listen)}
+			if c.cluster == &v.target {
+				opts = append(opts, target...)
+			}
+			cl, err := kfake.NewCluster(opts...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -58,6 +58,7 @@ type Cluster struct {
 	cfg    config.Cluster
 	opts   []kgo.Opt // of every client; SASL is in auth
 	auth   []kgo.Opt
+	dial   DialFunc
 	client *kgo.Client
 	admin  *kadm.Client
 	links  []*Link
@@ -124,15 +125,16 @@ func (c *Cluster) configure(o Options, log *slog.Logger) error {
 	if m != nil {
 		c.auth = append(c.auth, kgo.SASL(m))
 	}
+	c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := d.open(ctx, network, addr)
+		return c.dialed(conn, addr, err)
+	}
 	c.opts = []kgo.Opt{
 		kgo.SeedBrokers(c.cfg.BootstrapServers...),
 		kgo.ClientID(c.cfg.ClientID),
 		kgo.WithLogger(&kgoLogger{log}),
 		kgo.WithHooks(slices.Concat(o.Hooks, []kgo.Hook{&c.heard})...),
-		kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := d.open(ctx, network, addr)
-			return c.dialed(conn, addr, err)
-		}),
+		kgo.Dialer(c.dial),
 		kgo.ConnIdleTimeout(connIdle),
 		kgo.RetryTimeout(retryTimeout),
 		kgo.MetadataMinAge(metadataMinAge),

@@ -31,6 +31,7 @@ var levels = map[string]int{
 	"offsets/mm2":       1,
 	"replicator/policy": 1,
 	"replicator/lane":   1,
+	"replicator/clock":  1,
 	"replicator/recode": 1,
 	"internal/kafka":    1,
 

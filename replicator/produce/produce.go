@@ -35,6 +35,9 @@ type Options struct {
 	Link   *kafka.Link
 	Broker int32
 	Trip   time.Duration // to the broker and back
+	// Owns is asked directly before anything is sent: false keeps it back, until Poke is
+	// called. Nil: always.
+	Owns func() bool
 	// Failed is told that l has left the producer and is settled, and why.
 	// Retry and Rehome: rewind it, if it may be (lane.Rewindable), later, there or at
 	// the new leader. Resume: ask the target what it has. Refuse: the broker will never
@@ -148,6 +151,9 @@ func (p *Producer) mark(l *lane.Lane) {
 	p.poke()
 }
 
+// Poke has the producer look again whether it may send.
+func (p *Producer) Poke() { p.poke() }
+
 func (p *Producer) poke() {
 	select {
 	case p.wake <- struct{}{}:
@@ -185,6 +191,10 @@ func (p *Producer) sendOne(io context.Context) bool {
 	}
 	p.mu.Unlock()
 
+	if p.o.Owns != nil && !p.o.Owns() {
+		p.putBack(serve)
+		return false
+	}
 	req, r := p.build(serve)
 	if r == nil {
 		return true // look again: what was ready could not send

@@ -3,6 +3,7 @@ package produce
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -463,4 +464,28 @@ func TestZstdToAnOldTarget(t *testing.T) {
 			t.Errorf("version %d: %v, %v", version, r.verdict, r.cause)
 		}
 	}
+}
+
+// Who may not be the owner any more sends nothing, keeps what it has, and goes on when it is.
+func TestSendsOnlyWhileItOwns(t *testing.T) {
+	producing(t, func(t *testing.T, w *world) {
+		var owns atomic.Bool
+		w.p.o.Owns = owns.Load
+		l := w.lane(0)
+		w.add(l)
+		w.put(l, 2, large)
+		synctest.Wait()
+		w.put(l, 1, large)
+		w.p.Poke()
+		synctest.Wait()
+		if sent := w.requests(); len(sent) > 0 {
+			t.Errorf("sent %v", sent)
+		}
+		owns.Store(true)
+		w.p.Poke()
+		synctest.Wait()
+		if s := l.Snapshot(); s.Held > 0 || len(w.requests()) == 0 {
+			t.Errorf("%d bytes held, requests %v", s.Held, w.requests())
+		}
+	})
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kferry/kferry/internal/kafka"
+	"github.com/kferry/kferry/replicator/clock"
 )
 
 const (
@@ -23,6 +26,7 @@ const (
 	// How long the others wait for one that lets slots go: it drains first.
 	rebalanceTimeout = time.Minute
 	leaveTimeout     = 2 * time.Second
+	sessionEvery     = time.Minute // its length is read
 )
 
 // GroupName is the consumer group by which the replicas of a flow share its slots.
@@ -30,12 +34,22 @@ func GroupName(flow string) string { return "kferry." + flow }
 
 // Group is this replica's membership. Kafka's own group protocol decides which
 // replica has which slots; nothing is consumed and no offset is committed.
-type Group struct{ cl *kgo.Client }
+type Group struct {
+	cl    *kgo.Client
+	lease *Lease
+	end   context.CancelFunc // of what the client waits for
+	work  sync.WaitGroup
+
+	// How long a session of the new protocol lasts at least, in ns: the interval that
+	// the broker tells is less than it, whatever its settings; or the setting, once read.
+	session atomic.Int64
+}
 
 // Member tells what becomes of this replica's slots. Its functions are called
-// one at a time, on a goroutine of the group's.
+// one at a time, on a goroutine of the group's, and must not wait, but for Revoked.
 type Member struct {
 	Instance string // static membership: it comes back to its slots at once; "" is dynamic
+	// Assigned may be told that there are none.
 	Assigned func(slots []int32)
 	// Revoked must return only when the slots were let go, and their progress
 	// stored: another replica gets them then.
@@ -45,18 +59,31 @@ type Member struct {
 }
 
 // Join makes this replica a member. It does not wait to be given slots.
-func (s *Store) Join(ctx context.Context, flow string, m Member) (*Group, error) {
+func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (*Group, error) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	g := &Group{lease: lease, end: end}
 	on := func(f func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, ps map[string][]int32) {
-			if slots := ps[s.topic]; len(slots) > 0 {
+		return func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { f(ps[s.topic]) }
+	}
+	some := func(f func([]int32)) func([]int32) {
+		return func(slots []int32) {
+			if len(slots) > 0 {
 				f(slots)
 			}
 		}
 	}
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(GroupName(flow)), kgo.ConsumeTopics(s.topic), kgo.DisableAutoCommit(),
+		kgo.WithContext(life), kgo.ConsumerGroup(GroupName(flow)), kgo.ConsumeTopics(s.topic), kgo.DisableAutoCommit(),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery), kgo.RebalanceTimeout(rebalanceTimeout),
-		kgo.OnPartitionsAssigned(on(m.Assigned)), kgo.OnPartitionsRevoked(on(m.Revoked)), kgo.OnPartitionsLost(on(m.Lost)),
+		kgo.OnPartitionsAssigned(on(m.Assigned)),
+		kgo.OnPartitionsRevoked(on(some(func(slots []int32) {
+			defer lease.Yield()()
+			m.Revoked(slots)
+		}))),
+		kgo.OnPartitionsLost(on(func(slots []int32) {
+			lease.End()
+			some(m.Lost)(slots)
+		})),
 		kgo.WithHooks(failures{m.Failed}),
 	}
 	if m.Instance != "" {
@@ -64,17 +91,95 @@ func (s *Store) Join(ctx context.Context, flow string, m Member) (*Group, error)
 	}
 	// The broker assigns where it can, else the replicas do; either way only what
 	// must move does.
-	if s.brokerAssigns(ctx) {
+	brokers := s.brokerAssigns(ctx)
+	if brokers {
 		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	} else {
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	}
-	cl, err := s.cl.NewClient(opts...)
+	var err error
+	g.cl, err = s.cl.Overhear([]kmsg.Key{kmsg.Heartbeat, kmsg.SyncGroup, kmsg.ConsumerGroupHeartbeat}, g.heard, opts...)
 	if err != nil {
+		end()
 		return nil, fmt.Errorf("group %q: %w", GroupName(flow), kafka.Explain(s.cl.Alias(), err))
 	}
-	cl.PauseFetchTopics(s.topic)
-	return &Group{cl}, nil
+	g.cl.PauseFetchTopics(s.topic)
+	if brokers {
+		g.work.Go(func() { g.beat(life) })
+		g.work.Go(func() { g.learn(life, s.cl, GroupName(flow)) })
+	}
+	return g, nil
+}
+
+// heard renews the lease by what the group has answered.
+func (g *Group) heard(sent time.Time, answer kmsg.Response) {
+	switch r := answer.(type) {
+	case *kmsg.HeartbeatResponse: // a rebalance that begins counts nobody out who is heard
+		if r.ErrorCode == 0 || r.ErrorCode == kerr.RebalanceInProgress.Code {
+			g.lease.Renew(clock.At(sent), sessionTimeout)
+		}
+	case *kmsg.SyncGroupResponse:
+		if r.ErrorCode == 0 {
+			g.lease.Renew(clock.At(sent), sessionTimeout)
+		}
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		if r.ErrorCode == 0 && r.MemberEpoch >= 0 { // below: we have left
+			every := time.Duration(r.HeartbeatIntervalMillis) * time.Millisecond
+			g.lease.Renew(clock.At(sent), max(every, time.Duration(g.session.Load())))
+		}
+	}
+}
+
+// beat has heartbeats sent more often than a broker of the new protocol asks for: all that is known
+// of its sessions may be that they last longer than its interval.
+func (g *Group) beat(ctx context.Context) {
+	t := time.NewTicker(heartbeatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			g.cl.ForceRebalance() // of this protocol it is no more than a heartbeat
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// learn has the length of sessions read every minute: a coordinator that moves takes longer than an
+// interval. Where we are not allowed to read it, the interval counts.
+func (g *Group) learn(ctx context.Context, cl *kafka.Cluster, group string) {
+	for {
+		g.session.Store(int64(readSession(ctx, cl, group)))
+		select {
+		case <-time.After(sessionEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// readSession is 0 if it cannot be read.
+func readSession(ctx context.Context, cl *kafka.Cluster, group string) time.Duration {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	about := kmsg.NewDescribeConfigsRequestResource()
+	about.ResourceType, about.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	about.ConfigNames = []string{"consumer.session.timeout.ms"}
+	req.Resources = append(req.Resources, about)
+	resp, err := req.RequestWith(ctx, cl.Client())
+	if err != nil {
+		return 0
+	}
+	for _, r := range resp.Resources {
+		for _, c := range r.Configs {
+			if c.Name != about.ConfigNames[0] || c.Value == nil {
+				continue
+			}
+			if ms, err := strconv.ParseInt(*c.Value, 10, 32); err == nil {
+				return time.Duration(ms) * time.Millisecond
+			}
+		}
+	}
+	return 0
 }
 
 // brokerAssigns tells whether every broker serves groups of the new protocol.
@@ -108,31 +213,14 @@ func (s *Store) Members(ctx context.Context, flow string) int {
 	return -1
 }
 
-// Grows tells whether somebody else writes progress now: it looks twice.
-func (s *Store) Grows(ctx context.Context, wait time.Duration) (bool, error) {
-	select {
-	case <-time.After(wait):
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	ends, err := s.cl.Ends(ctx, s.topic)
-	if err != nil {
-		return false, fmt.Errorf("progress topic %q: %w", s.topic, kafka.Explain(s.cl.Alias(), err))
-	}
-	grown := false
-	ends.Each(func(o kadm.ListedOffset) {
-		end, _ := s.end(o.Partition)
-		grown = grown || o.Offset > end
-	})
-	return grown, nil
-}
-
 // Leave hands the slots to the others, unless the membership is static: then
 // they are kept for the session timeout.
 func (g *Group) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	_ = g.cl.LeaveGroupContext(ctx) // else the session times out
+	g.end()                         // a join may be on its way, which a broker answers when all others have joined, too
+	g.work.Wait()
 	g.cl.Close()
 }
 
