@@ -3,6 +3,7 @@ package replicator_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -159,4 +160,41 @@ func TestTakesOverFromProgressOfThen(t *testing.T) {
 			}, opts...)
 		})
 	}
+}
+
+// A broker answers a member that joins when all others have joined, too, be they alive or not.
+// A stop does not wait for that.
+func TestStopsWhileJoining(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		left := make(chan struct{})
+		held := make(chan struct{})
+		var once sync.Once
+		v.target.ControlKey(kmsg.JoinGroup.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			v.target.KeepControl()
+			if r.(*kmsg.JoinGroupRequest).MemberID == "" {
+				return nil, nil, false // it is told the id that it is to join with
+			}
+			once.Do(func() { close(held) })
+			v.target.SleepControl(func() { <-left })
+			return nil, nil, false
+		})
+		var leaves atomic.Int32
+		v.target.ControlKey(kmsg.LeaveGroup.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			v.target.KeepControl()
+			leaves.Add(1)
+			return nil, nil, false
+		})
+		stop := v.run(v.config("pizza"))
+		<-held
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 5*time.Second { // of the bubble's clock
+			t.Errorf("the stop took %v", took)
+		}
+		close(left)
+		if leaves.Load() == 0 {
+			t.Error("it did not leave: the others wait for its session to end")
+		}
+	}, protocols["classic"]...)
 }

@@ -35,10 +35,14 @@ func GroupName(flow string) string { return "kferry." + flow }
 // Group is this replica's membership. Kafka's own group protocol decides which
 // replica has which slots; nothing is consumed and no offset is committed.
 type Group struct {
-	cl    *kgo.Client
-	lease *Lease
-	end   context.CancelFunc // of what the client waits for
-	work  sync.WaitGroup
+	by      *kafka.Cluster
+	name    string
+	static  bool // its slots are kept for it when it leaves
+	brokers bool // assign: the group is of the new protocol
+	cl      *kgo.Client
+	lease   *Lease
+	end     context.CancelFunc // of what the client waits for
+	work    sync.WaitGroup
 
 	// How long a session of the new protocol lasts at least, in ns: the interval that
 	// the broker tells is less than it, whatever its settings; or the setting, once read.
@@ -61,7 +65,7 @@ type Member struct {
 // Join makes this replica a member. It does not wait to be given slots.
 func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (*Group, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	g := &Group{lease: lease, end: end}
+	g := &Group{by: s.cl, name: GroupName(flow), static: m.Instance != "", brokers: s.brokerAssigns(ctx), lease: lease, end: end}
 	on := func(f func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { f(ps[s.topic]) }
 	}
@@ -73,7 +77,7 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 		}
 	}
 	opts := []kgo.Opt{
-		kgo.WithContext(life), kgo.ConsumerGroup(GroupName(flow)), kgo.ConsumeTopics(s.topic), kgo.DisableAutoCommit(),
+		kgo.WithContext(life), kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(s.topic), kgo.DisableAutoCommit(),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.OnPartitionsAssigned(on(m.Assigned)),
 		kgo.OnPartitionsRevoked(on(some(func(slots []int32) {
@@ -91,8 +95,7 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 	}
 	// The broker assigns where it can, else the replicas do; either way only what
 	// must move does.
-	brokers := s.brokerAssigns(ctx)
-	if brokers {
+	if g.brokers {
 		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	} else {
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
@@ -101,12 +104,12 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 	g.cl, err = s.cl.Overhear([]kmsg.Key{kmsg.Heartbeat, kmsg.SyncGroup, kmsg.ConsumerGroupHeartbeat}, g.heard, opts...)
 	if err != nil {
 		end()
-		return nil, fmt.Errorf("group %q: %w", GroupName(flow), kafka.Explain(s.cl.Alias(), err))
+		return nil, fmt.Errorf("group %q: %w", g.name, kafka.Explain(s.cl.Alias(), err))
 	}
 	g.cl.PauseFetchTopics(s.topic)
-	if brokers {
+	if g.brokers {
 		g.work.Go(func() { g.beat(life) })
-		g.work.Go(func() { g.learn(life, s.cl, GroupName(flow)) })
+		g.work.Go(func() { g.learn(life) })
 	}
 	return g, nil
 }
@@ -147,9 +150,9 @@ func (g *Group) beat(ctx context.Context) {
 
 // learn has the length of sessions read every minute: a coordinator that moves takes longer than an
 // interval. Where we are not allowed to read it, the interval counts.
-func (g *Group) learn(ctx context.Context, cl *kafka.Cluster, group string) {
+func (g *Group) learn(ctx context.Context) {
 	for {
-		g.session.Store(int64(readSession(ctx, cl, group)))
+		g.session.Store(int64(g.readSession(ctx)))
 		select {
 		case <-time.After(sessionEvery):
 		case <-ctx.Done():
@@ -159,13 +162,13 @@ func (g *Group) learn(ctx context.Context, cl *kafka.Cluster, group string) {
 }
 
 // readSession is 0 if it cannot be read.
-func readSession(ctx context.Context, cl *kafka.Cluster, group string) time.Duration {
+func (g *Group) readSession(ctx context.Context) time.Duration {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	about := kmsg.NewDescribeConfigsRequestResource()
-	about.ResourceType, about.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	about.ResourceType, about.ResourceName = kmsg.ConfigResourceTypeGroupConfig, g.name
 	about.ConfigNames = []string{"consumer.session.timeout.ms"}
 	req.Resources = append(req.Resources, about)
-	resp, err := req.RequestWith(ctx, cl.Client())
+	resp, err := req.RequestWith(ctx, g.by.Client())
 	if err != nil {
 		return 0
 	}
@@ -215,13 +218,29 @@ func (s *Store) Members(ctx context.Context, flow string) int {
 
 // Leave hands the slots to the others, unless the membership is static: then
 // they are kept for the session timeout.
-func (g *Group) Leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+func (g *Group) Leave(within context.Context) {
+	ctx, cancel := context.WithTimeout(within, leaveTimeout)
 	defer cancel()
-	_ = g.cl.LeaveGroupContext(ctx) // else the session times out
-	g.end()                         // a join may be on its way, which a broker answers when all others have joined, too
+	err := g.cl.LeaveGroupContext(ctx)
+	member, _ := g.cl.GroupMetadata()
+	g.end() // a join may be on its way, which a broker answers when all others have joined, too
 	g.work.Wait()
 	g.cl.Close()
+	if err != nil && member != "" && !g.static && !g.brokers {
+		g.resign(within, member)
+	}
+}
+
+// resign has a member of the classic protocol leave whose client could not: else the session times out.
+func (g *Group) resign(ctx context.Context, member string) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = g.name, member
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = member
+	req.Members = append(req.Members, m)
+	_, _ = req.RequestWith(ctx, g.by.Client())
 }
 
 // failures is a hook.
