@@ -26,6 +26,8 @@ const (
 	// How long the others wait for one that lets slots go: it drains first.
 	rebalanceTimeout = time.Minute
 	leaveTimeout     = 2 * time.Second
+	firstBeats       = 100 * time.Millisecond // of one that waits for its first slots
+	settled          = 20 * time.Millisecond
 	sessionEvery     = time.Minute // its length is read
 )
 
@@ -43,6 +45,8 @@ type Group struct {
 	lease   *Lease
 	end     context.CancelFunc // of what the client waits for
 	work    sync.WaitGroup
+
+	assigned atomic.Bool // it had slots once
 
 	// How long a session of the new protocol lasts at least, in ns: the interval that
 	// the broker tells is less than it, whatever its settings; or the setting, once read.
@@ -79,7 +83,10 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 	opts := []kgo.Opt{
 		kgo.WithContext(life), kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(s.topic), kgo.DisableAutoCommit(),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery), kgo.RebalanceTimeout(rebalanceTimeout),
-		kgo.OnPartitionsAssigned(on(m.Assigned)),
+		kgo.OnPartitionsAssigned(on(func(slots []int32) {
+			g.assigned.Store(g.assigned.Load() || len(slots) > 0)
+			m.Assigned(slots)
+		})),
 		kgo.OnPartitionsRevoked(on(some(func(slots []int32) {
 			defer lease.Yield()()
 			m.Revoked(slots)
@@ -96,6 +103,7 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 	// The broker assigns where it can, else the replicas do; either way only what
 	// must move does.
 	if g.brokers {
+		s.settle(ctx)
 		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	} else {
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
@@ -112,6 +120,20 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 		g.work.Go(func() { g.learn(life) })
 	}
 	return g, nil
+}
+
+// settle waits until a coordinator knows of a topic that was made a moment ago, as far as that can be
+// told: to a member that is faster it assigns nothing, and with Kafka 4.3 for a whole second. A broker
+// tells its coordinator of new partitions after it has made their logs.
+func (s *Store) settle(ctx context.Context) {
+	if !s.made {
+		return
+	}
+	_, _ = s.cl.Ends(ctx, s.topic) // waits for the logs
+	select {
+	case <-time.After(settled):
+	case <-ctx.Done():
+	}
 }
 
 // heard renews the lease by what the group has answered.
@@ -134,13 +156,16 @@ func (g *Group) heard(sent time.Time, answer kmsg.Response) {
 }
 
 // beat has heartbeats sent more often than a broker of the new protocol asks for: all that is known
-// of its sessions may be that they last longer than its interval.
+// of its sessions may be that they last longer than its interval. And the first answer may have no
+// slots, where others come within a second: brokers of Kafka 4.3 assign so often at most.
 func (g *Group) beat(ctx context.Context) {
-	t := time.NewTicker(heartbeatEvery)
-	defer t.Stop()
-	for {
+	for began := time.Now(); ; {
+		wait := heartbeatEvery
+		if !g.assigned.Load() && time.Since(began) < sessionTimeout {
+			wait = firstBeats
+		}
 		select {
-		case <-t.C:
+		case <-time.After(wait):
 			g.cl.ForceRebalance() // of this protocol it is no more than a heartbeat
 		case <-ctx.Done():
 			return
