@@ -343,8 +343,13 @@ func TestTwoDaemonsSetAside(t *testing.T) {
 	carried(t, b, p.admin(t), "pizza")
 	fill(t, cl, 120, bad)
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if a.Status().Flows[0].Lanes[0].Position == 120 || b.Status().Flows[0].Lanes[0].Position == 120 {
+		if a.Status().Flows[0].Lanes[0].Position == 120 && b.Status().Flows[0].Lanes[0].Position == 120 {
 			break
+		}
+	}
+	for _, d := range []*replicator.Daemon{a, b} { // whose counting is over goes on with the other's
+		if l := d.Status().Flows[0].Lanes[0]; l.Position != 120 || l.State != "running" {
+			t.Errorf("%+v", l)
 		}
 	}
 	stopA()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kferry/kferry/replicator/lane"
+	"github.com/kferry/kferry/replicator/progress"
 )
 
 // Starts are worked out beside the helm (start.go). Here the helm sends lanes
@@ -74,6 +75,9 @@ func (h *helm) begun(j *job) {
 		m.lane.Set(lane.Starting, j.err.Error())
 		h.again(m, backoff(m.tries))
 		h.f.askRefresh()
+		return
+	case errors.As(j.err, new(*progress.NewerError)):
+		h.retake(m, j.err)
 		return
 	case j.err != nil:
 		h.countRefusal(j.err)

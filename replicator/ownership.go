@@ -193,6 +193,31 @@ func (h *helm) own(turn int, records map[lane.ID]progress.Record) {
 	h.place()
 }
 
+// retake has a lane go on from progress that another replica has stored since this one
+// read it, or stops it for why if there is none: it counts under an epoch that is over.
+func (h *helm) retake(m *member, why error) {
+	id := m.lane.ID
+	h.f.work.Go(func() {
+		records, err := h.f.store.Load(h.f.io, []int32{h.f.store.Slot(id)})
+		h.f.saving <- struct{}{}
+		ours := m.stored.Position
+		<-h.f.saving
+		h.post(func() {
+			r := records[id]
+			switch {
+			case m.forgotten || m.leaving:
+			case err != nil || r.Position.Producer == ours.Producer && r.Position.Epoch <= ours.Epoch:
+				h.countRefusal(why)
+				h.stop(m, why)
+			default:
+				h.forget(m)
+				h.records[id] = r
+				h.place()
+			}
+		})
+	})
+}
+
 // seated takes note that the group has told what this replica has, be it nothing.
 func (h *helm) seated() {
 	if !h.seat {

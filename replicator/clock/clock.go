@@ -22,6 +22,3 @@ func Now() Moment { return At(time.Now()) }
 func (now Moment) Since(m Moment) time.Duration {
 	return max(now.Mono-m.Mono, (now.Wall - m.Wall).Abs())
 }
-
-// Since is how much time has passed from t, which time.Now returned, until now.
-func Since(t time.Time) time.Duration { return Now().Since(At(t)) }
