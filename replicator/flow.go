@@ -70,8 +70,10 @@ type flow struct {
 	leads     atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
 	placed    chan struct{} // closed once it is known which slots this replica has
 	lease     *progress.Lease
-	alone     atomic.Bool   // this replica may not use the group, and carries everything
-	released  chan struct{} // closed once nothing is sent or stored any more
+	alone     atomic.Bool      // this replica may not use the group, and carries everything
+	gone      atomic.Bool      // the progress topic was deleted, and is not whole again
+	left      map[lane.ID]left // what could not be stored of lanes that were let go; guarded by saving
+	released  chan struct{}    // closed once nothing is sent or stored any more
 	letters   *deadletter.Store
 	taken     *taken                     // nil: not read yet; for the starter alone
 	positions map[lane.ID]offsets.Source // of Aiven's MirrorMaker 2; nil: not read yet; for the starter alone
@@ -135,7 +137,7 @@ func bareFlow(cfg config.Flow, source, target *kafka.Cluster, log *slog.Logger) 
 	}
 	f := &flow{
 		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, filter: filter, policy: pol,
-		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), released: make(chan struct{}), saving: make(chan struct{}, 1),
+		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), released: make(chan struct{}), left: map[lane.ID]left{}, saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.outages = newOutages(f.log, outageGrace)

@@ -154,6 +154,9 @@ func (h *helm) assigned(ctx context.Context, slots []int32) {
 	h.f.work.Go(func() {
 		var records map[lane.ID]progress.Record
 		ok := h.f.persist(ctx, "cannot read stored progress, trying on", func() (err error) {
+			if h.f.gone.Load() {
+				return errProgressGone
+			}
 			records, err = h.f.store.Load(ctx, read)
 			return err
 		})
@@ -292,6 +295,7 @@ func (h *helm) disown(slots []int32, done func()) {
 		go func() { // progress is written beside the helm
 			if !h.f.owns() { // what others have stored is further
 			} else if _, err := h.f.save(h.f.io, true); err != nil {
+				h.f.keep(ms)
 				h.f.log.Warn("the progress of lanes that were let go is not stored; the next owner asks the target", "err", err)
 			}
 			h.post(func() {

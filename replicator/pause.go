@@ -2,9 +2,12 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kferry/kferry/replicator/lane"
 	"github.com/kferry/kferry/replicator/progress"
@@ -22,8 +25,13 @@ func (f *flow) followPauses(ctx context.Context) {
 		last = map[string]progress.Pause{}
 		f.helm.post(func() { f.helm.heed(nil) })
 	}
+	missing := 0
 	for wait := leastBackoff; ; {
 		pauses, err := reader.Read(ctx)
+		if missing++; !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			missing = 0
+		}
+		f.progressTopic(ctx, missing, reader.Remade())
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -179,6 +179,9 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if !fs.Ready {
 		add(Warning, "the flow is still starting")
 	}
+	if f.gone.Load() {
+		add(Failing, errProgressGone.Error())
+	}
 	for _, o := range f.outages.lasting(now) {
 		severity := Warning
 		if now.Sub(o.began) > troubleLasts {

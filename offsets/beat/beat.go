@@ -60,6 +60,7 @@ func (t *topic) lost() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.made = false
+	t.cl.Client().PurgeTopicsFromProducing(t.name) // kgo would go on with the id of the one that is gone
 }
 
 // write returns once all of records are there, or with the first error.
@@ -76,7 +77,7 @@ func (t *topic) write(ctx context.Context, records []*kgo.Record) error {
 		r.Topic, r.Partition = t.name, 0
 	}
 	if err := t.cl.Client().ProduceSync(ctx, records...).FirstErr(); err != nil {
-		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, context.DeadlineExceeded) {
 			t.lost()
 		}
 		return fmt.Errorf("cannot write to topic %q: %w: our user needs Write on it, and Create if it is not there", t.name, kafka.Explain(t.cl.Alias(), err))

@@ -86,6 +86,7 @@ type Pauses struct {
 	leader int32 // of the partition; below 0: to be asked for
 	id     [16]byte
 	next   int64 // offset to read on from
+	remade bool  // the topic is not the one that was read before
 	paused map[string]Pause
 }
 
@@ -105,6 +106,13 @@ func (p *Pauses) Read(ctx context.Context) (map[string]Pause, error) {
 			return maps.Clone(p.paused), nil
 		}
 	}
+}
+
+// Remade tells, once, that the topic was deleted and made anew. Brokers that give topics no ids
+// do not tell.
+func (p *Pauses) Remade() bool {
+	defer func() { p.remade = false }()
+	return p.remade
 }
 
 // more reads one response; end tells that nothing follows it.
@@ -156,6 +164,7 @@ func (p *Pauses) find(ctx context.Context) error {
 		return err
 	}
 	if t.TopicID != p.id {
+		p.remade = p.remade || p.id != [16]byte{}
 		p.id, p.next = t.TopicID, 0
 		clear(p.paused)
 	}
