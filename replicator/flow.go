@@ -72,6 +72,7 @@ type flow struct {
 	lease     *progress.Lease
 	alone     atomic.Bool      // this replica may not use the group, and carries everything
 	gone      atomic.Bool      // the progress topic was deleted, and is not whole again
+	before    atomic.Int64     // lanes that this process began on a target that had records
 	left      map[lane.ID]left // what could not be stored of lanes that were let go; guarded by saving
 	released  chan struct{}    // closed once nothing is sent or stored any more
 	letters   *deadletter.Store

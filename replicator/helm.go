@@ -84,6 +84,7 @@ type helm struct {
 	ailing    map[*member]string          // waiting for an error code to go away; the outage it is part of
 	warmed    map[warmth]bool             // connections that were opened ahead
 	starting  bool                        // a starter is at work
+	strange   map[string]bool             // target topics that had records before this flow began
 	said      time.Time                   // when it was last said that somebody else writes
 	seenOnce  bool                        // the catalog was read
 	tallies   map[told]*tally             // records set aside, to be said
@@ -92,7 +93,7 @@ type helm struct {
 func newHelm(f *flow) *helm {
 	return &helm{
 		f: f, wake: make(chan struct{}, 1), slots: map[int32]bool{}, reading: map[int32]int{}, first: map[lane.ID]bool{}, records: map[lane.ID]progress.Record{},
-		warmed: map[warmth]bool{}, topics: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}, tallies: map[told]*tally{},
+		warmed: map[warmth]bool{}, topics: map[string]bool{}, strange: map[string]bool{}, pending: map[*member]bool{}, ailing: map[*member]string{}, tallies: map[told]*tally{},
 	}
 }
 

@@ -119,6 +119,14 @@ func (h *helm) explain(m *member, j *job) {
 	case j.truncated > 0:
 		log.Warn("the source's log was truncated; going on where it is still the one that was carried (on_source_loss)", "offsets_lost_there", int64(j.truncated))
 	}
+	if j.fresh && j.taken == nil && h.f.store.Made() && j.seen.End > j.seen.Start && p.Source < j.seen.LogEnd {
+		h.f.before.Add(1)
+		if !h.strange[m.lane.TargetTopic] {
+			h.strange[m.lane.TargetTopic] = true
+			log.Warn("the target topic already has records, and no kferry has carried this flow before; if something else carried them, they will be there twice",
+				"target_topic", m.lane.TargetTopic)
+		}
+	}
 	if p.Lost > 0 {
 		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
 	}

@@ -216,6 +216,9 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if fs.Lost > 0 {
 		add(Warning, fmt.Sprintf("%s removed by the source before they could be carried", many(fs.Lost, "offset was", "offsets were")))
 	}
+	if n := f.before.Load(); n > 0 {
+		add(Warning, fmt.Sprintf("the target already had records of %s when this flow began: if kferry or something else carried them before, they are there twice", partitions(int(n))))
+	}
 	if fs.Twice > 0 {
 		add(Warning, fmt.Sprintf("at most %s may be on the target twice", many(fs.Twice, "record", "records")))
 	}

@@ -66,3 +66,55 @@ func TestProgressTopicIsMadeAgain(t *testing.T) {
 		})
 	}
 }
+
+// The progress topic is away when kferry starts: it says that what the target has may come again.
+func TestTargetHasRecordsAlready(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		v.topic("pasta", 1)
+		v.write("pizza", 0, 0, 10)
+		v.write("pasta", 0, 0, 10)
+		stop := v.run(v.config("pizza"))
+		v.await("pizza", 0, "running", 0)
+		stop()
+		if _, err := kadm.NewClient(v.to).DeleteTopics(t.Context(), progress.Topic("flow")); err != nil {
+			t.Fatal(err)
+		}
+		stop = v.run(v.config("pizza", "pasta"))
+		v.await("pizza", 0, "running", 0)
+		v.await("pasta", 0, "running", 0)
+		if !v.problem("the target already had records of 1 partition when") {
+			t.Errorf("problems: %+v", v.d.Status().Problems)
+		}
+		stop()
+	})
+}
+
+// MirrorMaker 2's topics, too, are made again.
+func TestMM2TopicsAreMadeAgain(t *testing.T) {
+	virtually(t, func(t *testing.T, v *virtual) {
+		v.topic("pizza", 1)
+		v.write("pizza", 0, 0, 10)
+		cfg := v.following("pizza")
+		stop := v.run(cfg)
+		v.await("pizza", 0, "running", 0)
+		admin := kadm.NewClient(v.to)
+		for i := range 2 {
+			for n := 0; ; n++ {
+				ends, err := admin.ListEndOffsets(t.Context(), syncsOnTarget)
+				if end, _ := ends.Lookup(syncsOnTarget, 0); err == nil && end.Err == nil && end.Offset > 0 {
+					break
+				}
+				if n > 300 {
+					t.Fatalf("round %d: no offset syncs: %v, %v", i, ends, err)
+				}
+				time.Sleep(time.Second) // of the bubble's clock
+				v.write("pizza", 0, 10+10*n, 10)
+			}
+			if _, err := admin.DeleteTopics(t.Context(), syncsOnTarget); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+	})
+}
