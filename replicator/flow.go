@@ -70,11 +70,15 @@ type flow struct {
 	leads     atomic.Bool   // this replica owns slot 0 and does what is done once for the flow
 	placed    chan struct{} // closed once it is known which slots this replica has
 	lease     *progress.Lease
-	alone     atomic.Bool      // this replica may not use the group, and carries everything
-	gone      atomic.Bool      // the progress topic was deleted, and is not whole again
-	before    atomic.Int64     // lanes that this process began on a target that had records
-	left      map[lane.ID]left // what could not be stored of lanes that were let go; guarded by saving
-	released  chan struct{}    // closed once nothing is sent or stored any more
+	alone     atomic.Bool            // this replica may not use the group, and carries everything
+	gone      atomic.Bool            // the progress topic was deleted, and is not whole again
+	before    atomic.Int64           // lanes that this process began on a target that had records
+	identity  identity               // for followPauses alone
+	agreed    chan struct{}          // closed once the flow may be carried by this process
+	strange   atomic.Pointer[string] // that the flow's name is another source's; nil: it is not
+	unlike    atomic.Pointer[string] // that replicas have other settings; nil: none have
+	left      map[lane.ID]left       // what could not be stored of lanes that were let go; guarded by saving
+	released  chan struct{}          // closed once nothing is sent or stored any more
 	letters   *deadletter.Store
 	taken     *taken                     // nil: not read yet; for the starter alone
 	positions map[lane.ID]offsets.Source // of Aiven's MirrorMaker 2; nil: not read yet; for the starter alone
@@ -138,7 +142,7 @@ func bareFlow(cfg config.Flow, source, target *kafka.Cluster, log *slog.Logger) 
 	}
 	f := &flow{
 		cfg: cfg, log: log.With("flow", cfg.Name), source: source, target: target, filter: filter, policy: pol,
-		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), released: make(chan struct{}), left: map[lane.ID]left{}, saving: make(chan struct{}, 1),
+		lanes: map[lane.ID]*member{}, retired: map[string]*lane.Stats{}, refresh: make(chan struct{}, 1), placed: make(chan struct{}), released: make(chan struct{}), agreed: make(chan struct{}), left: map[lane.ID]left{}, saving: make(chan struct{}, 1),
 		fetchers: map[link]*fetch.Fetcher{}, producers: map[link]*produce.Producer{},
 	}
 	f.outages = newOutages(f.log, outageGrace)
@@ -188,6 +192,9 @@ func (f *flow) run(ctx context.Context) error {
 	f.work.Wait()
 	err := f.lastSave(io)
 	close(f.released)
+	if f.identity.agreed {
+		_ = f.store.SetSettings(io, f.identity.settings, false) // else it is old news in a while
+	}
 	if f.group != nil {
 		f.group.Leave(io) // after the save: the next owner then finds what we reached
 	}

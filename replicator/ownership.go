@@ -34,6 +34,11 @@ var errUnheard = errors.New("for the length of a session the group has answered 
 
 // share joins the group, which tells the lanes that this replica carries.
 func (f *flow) share(ctx context.Context) {
+	select {
+	case <-f.agreed:
+	case <-ctx.Done():
+		return
+	}
 	s := &seat{f: f, ctx: ctx}
 	var err error
 	f.group, err = f.store.Join(ctx, f.cfg.Name, progress.Member{

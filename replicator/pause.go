@@ -24,6 +24,7 @@ func (f *flow) followPauses(ctx context.Context) {
 	if f.store.Made() {
 		last = map[string]progress.Pause{}
 		f.helm.post(func() { f.helm.heed(nil) })
+		_ = f.compare(ctx, reader) // what fails is done again below
 	}
 	missing := 0
 	for wait := leastBackoff; ; {
@@ -40,6 +41,11 @@ func (f *flow) followPauses(ctx context.Context) {
 			wait = min(2*wait, mostBackoff)
 		default:
 			f.outages.over("pauses")
+			if err := f.compare(ctx, reader); err != nil && ctx.Err() == nil {
+				f.outages.report("identity", "cannot tell whether the flow is carried from elsewhere, trying on", err)
+			} else {
+				f.outages.over("identity")
+			}
 			if last == nil || !maps.Equal(last, pauses) {
 				last = pauses
 				f.helm.post(func() { f.helm.heed(pauses) })

@@ -179,6 +179,11 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if !fs.Ready {
 		add(Warning, "the flow is still starting")
 	}
+	for _, text := range []*string{f.strange.Load(), f.unlike.Load()} {
+		if text != nil {
+			add(Failing, *text)
+		}
+	}
 	if f.gone.Load() {
 		add(Failing, errProgressGone.Error())
 	}

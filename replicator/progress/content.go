@@ -80,7 +80,7 @@ func (c *content) tell() told {
 		kind, of, _ := strings.Cut(key, "/")
 		id, ok := parseKey(lanePrefix + of)
 		switch kind += "/"; {
-		case kind == pausePrefix: // not about a lane: see Pauses
+		case kind == pausePrefix, kind == flowPrefix: // not about a lane: see Pauses
 		case kind == lanePrefix && ok:
 			t.lanes[id] = decodeOrErr(id, value)
 		case kind == claimPrefix && ok:

@@ -88,10 +88,13 @@ type Pauses struct {
 	next   int64 // offset to read on from
 	remade bool  // the topic is not the one that was read before
 	paused map[string]Pause
+	flow   identity
 }
 
 // Pauses makes a reader that has read nothing yet.
-func (s *Store) Pauses() *Pauses { return &Pauses{s: s, leader: -1, paused: map[string]Pause{}} }
+func (s *Store) Pauses() *Pauses {
+	return &Pauses{s: s, leader: -1, paused: map[string]Pause{}, flow: identity{settings: map[string]time.Time{}}}
+}
 
 // Read takes in what was written since the last call, and returns the pauses by
 // topic ("" is the whole flow). A failed call is to be repeated.
@@ -147,6 +150,9 @@ func (p *Pauses) more(ctx context.Context) (end bool, err error) {
 }
 
 func (p *Pauses) take(r *kgo.Record) {
+	if p.flow.take(r) {
+		return
+	}
 	topic, ok := parsePauseKey(string(r.Key))
 	switch {
 	case !ok:
@@ -167,6 +173,7 @@ func (p *Pauses) find(ctx context.Context) error {
 		p.remade = p.remade || p.id != [16]byte{}
 		p.id, p.next = t.TopicID, 0
 		clear(p.paused)
+		p.flow = identity{settings: map[string]time.Time{}}
 	}
 	for _, d := range t.Partitions {
 		if d.Partition == pauseSlot {
