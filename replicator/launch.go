@@ -123,8 +123,7 @@ func (h *helm) explain(m *member, j *job) {
 		h.f.before.Add(1)
 		if !h.strange[m.lane.TargetTopic] {
 			h.strange[m.lane.TargetTopic] = true
-			log.Warn("the target topic already has records, and no kferry has carried this flow before; if something else carried them, they will be there twice",
-				"target_topic", m.lane.TargetTopic)
+			log.Warn("the target topic already has records, and no kferry has carried this flow before; if something else carried them, they will be there twice")
 		}
 	}
 	if p.Lost > 0 {
