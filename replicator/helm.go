@@ -328,6 +328,11 @@ func (h *helm) tick(ctx context.Context, now time.Time) {
 			}
 		}
 	}
+	h.launch(ctx, ripe)
+}
+
+// launch starts the lanes that are ripe, while they are surely this replica's.
+func (h *helm) launch(ctx context.Context, ripe []*member) {
 	if h.starting || len(ripe) > 0 && !h.f.owns() {
 		return
 	}

@@ -214,7 +214,7 @@ func (h *helm) retake(m *member, why error) {
 			r := records[id]
 			switch {
 			case m.forgotten || m.leaving:
-			case err != nil || r.Position.Producer == ours.Producer && r.Position.Epoch <= ours.Epoch:
+			case err != nil || r.Err != nil || r.Position.Producer == ours.Producer && r.Position.Epoch <= ours.Epoch:
 				h.countRefusal(why)
 				h.stop(m, why)
 			default:

@@ -173,12 +173,9 @@ func wrongGroups(fs *FlowStatus) (out []string) {
 	return out
 }
 
-// problems are what is wrong with the flow.
-func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
+// discord is what is wrong between this process, its progress topic and others that carried or carry.
+func (f *flow) discord() (out []Problem) {
 	add := func(s Severity, text string) { out = append(out, Problem{s, f.cfg.Name, "", -1, text}) }
-	if !fs.Ready {
-		add(Warning, "the flow is still starting")
-	}
 	for _, text := range []*string{f.strange.Load(), f.unlike.Load()} {
 		if text != nil {
 			add(Failing, *text)
@@ -187,6 +184,19 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	if f.gone.Load() {
 		add(Failing, errProgressGone.Error())
 	}
+	if n := f.before.Load(); n > 0 {
+		add(Warning, fmt.Sprintf("the target already had records of %s when this flow began: if kferry or something else carried them before, they are there twice", partitions(int(n))))
+	}
+	return out
+}
+
+// problems are what is wrong with the flow.
+func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
+	add := func(s Severity, text string) { out = append(out, Problem{s, f.cfg.Name, "", -1, text}) }
+	if !fs.Ready {
+		add(Warning, "the flow is still starting")
+	}
+	out = append(out, f.discord()...)
 	for _, o := range f.outages.lasting(now) {
 		severity := Warning
 		if now.Sub(o.began) > troubleLasts {
@@ -220,9 +230,6 @@ func (f *flow) problems(fs *FlowStatus, now time.Time) (out []Problem) {
 	}
 	if fs.Lost > 0 {
 		add(Warning, fmt.Sprintf("%s removed by the source before they could be carried", many(fs.Lost, "offset was", "offsets were")))
-	}
-	if n := f.before.Load(); n > 0 {
-		add(Warning, fmt.Sprintf("the target already had records of %s when this flow began: if kferry or something else carried them before, they are there twice", partitions(int(n))))
 	}
 	if fs.Twice > 0 {
 		add(Warning, fmt.Sprintf("at most %s may be on the target twice", many(fs.Twice, "record", "records")))
