@@ -81,7 +81,7 @@ accept: ## the acceptance tests at full size, on real brokers
 # The short form is part of `make test`. docs/reliability.md has what the rows mean and what came of them.
 .PHONY: chaos
 chaos: ## the whole matrix of faults, on real brokers; KFERRY_TEST_SEED repeats a run
-	KFERRY_CHAOS=full KFERRY_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 4h -v ./internal/chaos
+	KFERRY_CHAOS=full KFERRY_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 9h -v ./internal/chaos
 
 .PHONY: clean
 clean: ## remove what make built

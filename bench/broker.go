@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,12 +31,17 @@ type broker struct {
 	pids    []string // of its JVM
 }
 
-func startBroker(ctx context.Context) (*broker, error) {
+// forgetful is for a target that looks each second, and not each ten minutes, for producers that it need not remember any more:
+// those whose last record is more than a day old.
+var forgetful = map[string]string{"producer.id.expiration.check.interval.ms": "1000"}
+
+// startBroker takes more settings, beside what all have.
+func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 	// Deleted topics leave the disk soon, not after a minute. A broker that has more to do than it can keeps its leadership: where
 	// it is the only one, to lose it helps nobody.
-	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Detour: true, Config: map[string]string{
-		"log.segment.delete.delay.ms": "1000", "broker.session.timeout.ms": "120000",
-	}})
+	config := map[string]string{"log.segment.delete.delay.ms": "1000", "broker.session.timeout.ms": "120000"}
+	maps.Copy(config, more)
+	c, err := kafkatest.Run(ctx, kafkatest.Options{Bench: true, Detour: true, Config: config})
 	if err != nil {
 		return nil, err
 	}

@@ -96,8 +96,12 @@ func newHarness(ctx context.Context, o options) (*harness, error) {
 	h := &harness{o: o, dir: dir}
 	fmt.Println("starting two brokers")
 	var g errgroup.Group
-	g.Go(func() (err error) { h.source, err = startBroker(ctx); return err })
-	g.Go(func() (err error) { h.target, err = startBroker(ctx); return err })
+	var forgets map[string]string
+	if o.old {
+		forgets = forgetful
+	}
+	g.Go(func() (err error) { h.source, err = startBroker(ctx, nil); return err })
+	g.Go(func() (err error) { h.target, err = startBroker(ctx, forgets); return err })
 	if o.profile {
 		g.Go(func() (err error) { h.profiler, err = kafkatest.NewProfiler(ctx, dir); return err })
 	}
@@ -156,45 +160,33 @@ func (h *harness) throughput(ctx context.Context, ws []*workload, cs []Contestan
 	return errors.Join(errs...)
 }
 
-// workload loads w and lets the contestants carry it, in turns, over each of its links.
+// workload loads w, and what is to be carried in turns with it, and lets the contestants carry them over each link of w.
 func (h *harness) workload(ctx context.Context, w *workload, cs []Contestant, r *Results) (err error) {
-	begin := time.Now()
-	if err := w.load(ctx, h.source); err != nil {
-		return fmt.Errorf("loading: %w", err)
+	ws := []*workload{w}
+	if h.o.old && w.feed == 0 { // what comes meanwhile is fresh
+		ws = append(ws, w.old())
 	}
-	defer func() { err = errors.Join(err, h.source.drop(context.WithoutCancel(ctx), w.topic())) }()
-	l := &loaded{workload: w}
-	if l.content, err = h.source.digest(ctx, w.topic(), nil); err != nil {
-		return err
+	var ls []*loaded
+	for _, w := range ws {
+		defer func() { err = errors.Join(err, h.source.drop(context.WithoutCancel(ctx), w.topic())) }()
+		l, err := h.load(ctx, w, cs)
+		if err != nil {
+			return fmt.Errorf("loading: %w", err)
+		}
+		ls = append(ls, l)
 	}
-	stored, err := h.source.stored(ctx, w.topic())
-	if err != nil {
-		return err
-	}
-	info := WorkloadInfo{Name: w.name, What: w.String(), StoredBytes: stored, Batches: l.content.batches}
-	info.Records, info.Bytes = l.content.total()
-	fmt.Printf("%s (loaded in %.1f s)\n", info, time.Since(begin).Seconds())
 	links := w.links
 	if links == nil {
 		links = []link{{}}
 	}
-	for _, c := range cs {
-		if takes(c, w) {
-			info.Contestants = append(info.Contestants, c.Name())
-		}
-	}
-	if err = h.warmUp(ctx, l, cs); err != nil {
+	if err = h.warmUp(ctx, ls[0], cs); err != nil {
 		cs = cs[1:] // the first would most likely fail again
 	}
 	for _, way := range links {
-		at := info
-		at.Name, at.BytesPerSecond = w.name+way.suffix(), way.bytesPerSecond
-		if way.suffix() != "" {
-			at.What += ", " + way.String()
+		for _, l := range ls {
+			r.Workloads = append(r.Workloads, l.over(way))
 		}
-		r.Workloads = append(r.Workloads, at)
-		l.row = at.Name
-		if e := h.turns(ctx, l, way, cs, r); e != nil {
+		if e := h.turns(ctx, ls, way, cs, r); e != nil {
 			err = errors.Join(err, e)
 		}
 		if ctx.Err() != nil {
@@ -209,6 +201,46 @@ type loaded struct {
 	*workload
 	row     string // name of the workload and the link
 	content content
+	info    WorkloadInfo
+}
+
+// load puts w on the source, and says so.
+func (h *harness) load(ctx context.Context, w *workload, cs []Contestant) (l *loaded, err error) {
+	begin := time.Now()
+	if err := w.load(ctx, h.source); err != nil {
+		return nil, err
+	}
+	l = &loaded{workload: w}
+	if l.content, err = h.source.digest(ctx, w.topic(), nil); err != nil {
+		return nil, err
+	}
+	stored, err := h.source.stored(ctx, w.topic())
+	if err != nil {
+		return nil, err
+	}
+	l.info = WorkloadInfo{Name: w.name, What: w.String(), StoredBytes: stored, Batches: l.content.batches}
+	l.info.Records, l.info.Bytes = l.content.total()
+	fmt.Printf("%s (loaded in %.1f s)\n", l.info, time.Since(begin).Seconds())
+	for _, c := range cs {
+		if takes(c, w) {
+			l.info.Contestants = append(l.info.Contestants, c.Name())
+		}
+	}
+	return l, nil
+}
+
+// over has the runs that come be of l over a link, and describes them.
+func (l *loaded) over(way link) WorkloadInfo {
+	at := l.info
+	at.Name, at.BytesPerSecond = l.name+way.suffix(), way.bytesPerSecond
+	if way.suffix() != "" {
+		at.What += ", " + way.String()
+	}
+	if l.fresh != nil {
+		at.Fresh = l.fresh.name + way.suffix()
+	}
+	l.row = at.Name
+	return at
 }
 
 // warmUp lets the first contestant carry l again and again, which is not reported: brokers compile what they have done
@@ -227,28 +259,40 @@ func (h *harness) warmUp(ctx context.Context, l *loaded, cs []Contestant) error 
 }
 
 // inTurn is all in the order of run n, from 1: another one begins each time, for brokers get faster by and by.
-func inTurn(all []Contestant, n int) []Contestant {
+func inTurn[T any](all []T, n int) []T {
 	first := (n - 1) % max(len(all), 1)
 	return slices.Concat(all[first:], all[:first])
 }
 
-// turns is all runs over one link. What failed is returned when all had their turn.
-func (h *harness) turns(ctx context.Context, l *loaded, way link, cs []Contestant, r *Results) error {
+// turns is all runs over one link: whatever is compared comes one after the other. What failed is returned when all had their turn.
+func (h *harness) turns(ctx context.Context, ls []*loaded, way link, cs []Contestant, r *Results) error {
 	var errs []error
 	end, err := h.through(way)
 	if err != nil {
 		return err
 	}
 	defer end()
-	broken := map[string]bool{}
+	type pair struct {
+		c Contestant
+		l *loaded
+	}
+	var all []pair
+	for _, c := range cs {
+		for _, l := range ls {
+			if takes(c, l.workload) {
+				all = append(all, pair{c, l})
+			}
+		}
+	}
+	broken := map[pair]bool{}
 	for n := 1; n <= h.lastRun(); n++ {
-		for _, c := range inTurn(cs, n) {
-			if !takes(c, l.workload) || broken[c.Name()] {
+		for _, p := range inTurn(all, n) {
+			if broken[p] {
 				continue
 			}
-			run, err := h.turn(ctx, l, way, c, n)
+			run, err := h.turn(ctx, p.l, way, p.c, n)
 			if err != nil {
-				errs, broken[c.Name()] = append(errs, err), true // it would most likely fail again
+				errs, broken[p] = append(errs, err), true // it would most likely fail again
 				if ctx.Err() != nil {
 					return errors.Join(errs...)
 				}

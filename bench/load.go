@@ -117,7 +117,11 @@ func (w *workload) produce(ctx context.Context, opts []kgo.Opt, first, step int6
 				return err
 			}
 		}
-		cl.Produce(ctx, &kgo.Record{Topic: w.topic(), Partition: p, Key: w.key(i), Value: g.value(w.size, i)}, promise)
+		r := &kgo.Record{Topic: w.topic(), Partition: p, Key: w.key(i), Value: g.value(w.size, i)}
+		if w.age > 0 {
+			r.Timestamp = time.Now().Add(-w.age)
+		}
+		cl.Produce(ctx, r, promise)
 	}
 	if err := cl.Flush(ctx); err != nil {
 		return err

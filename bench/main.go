@@ -48,6 +48,7 @@ type options struct {
 	warm        time.Duration
 	quick, keep bool
 	profile     bool
+	old         bool
 	lanes       string        // of part idle, and of part api the last
 	window      time.Duration // of a measurement of part latency or idle
 	rates       string        // of part latency
@@ -82,6 +83,7 @@ func flags(o *options) *flag.FlagSet {
 	fs.DurationVar(&o.window, "window", time.Minute, "how long parts latency and idle measure")
 	fs.DurationVar(&o.warm, "warm", 15*time.Second, "have the first contestant carry each workload for so long before anything counts, and at least once; 0: not at all")
 	fs.BoolVar(&o.quick, "quick", false, "the smallest form of everything, unless other flags say otherwise; its figures mean nothing")
+	fs.BoolVar(&o.old, "old", false, "have each workload carried with records of three days ago as well, in turns, and tell the ratios of old to fresh; the target then forgets each second whom it need not remember")
 	fs.BoolVar(&o.profile, "profile", false, "profile each contestant and both brokers in one more run of each workload, which does not count; let runs take some seconds")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs of the contestants")
 	return fs

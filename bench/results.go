@@ -40,6 +40,7 @@ type WorkloadInfo struct {
 	Batches        int64    `json:"batches"` // on the source
 	StoredBytes    int64    `json:"stored_bytes"`
 	BytesPerSecond int64    `json:"link_bytes_per_second"` // of the link between; 0: there is none
+	Fresh          string   `json:"fresh,omitempty"`       // the workload that differs by the age of its records alone
 }
 
 func (w WorkloadInfo) String() string {
@@ -170,6 +171,9 @@ func (r Results) tables() []table {
 		if len(q.rows) > 1 {
 			out = append(out, q)
 		}
+		if t := r.ageTable(w); len(t.rows) > 1 {
+			out = append(out, t)
+		}
 	}
 	for _, t := range []table{r.latencyTable(), r.idleTable(), r.answersTable(), r.profileTable()} {
 		if len(t.rows) > 1 {
@@ -177,6 +181,20 @@ func (r Results) tables() []table {
 		}
 	}
 	return out
+}
+
+// ageTable has the ratios of a workload to the same with fresh records.
+func (r Results) ageTable(w WorkloadInfo) table {
+	t := table{title: w.Name + " to " + w.Fresh + ": ratios of old records to fresh ones, run by run", rows: [][]string{{"ratio"}}}
+	for _, m := range ratios {
+		t.rows[0] = append(t.rows[0], m.name)
+	}
+	for _, c := range w.Contestants {
+		if old, fresh := r.runs(w.Name, c), r.runs(w.Fresh, c); min(len(old), len(fresh)) > 0 {
+			t.rows = append(t.rows, ratioRow(c, old, fresh))
+		}
+	}
+	return t
 }
 
 const noFigure = "-"

@@ -19,9 +19,11 @@ type workload struct {
 	hot         bool // nine records of ten go to the first twentieth of the partitions
 	// In transactions of a hundred records or so, all committed: MirrorMaker 2 and the loop would carry aborted ones too.
 	transactional bool
-	compacted     bool   // keys come ten times, and the topic is compacted before the first run
-	feed          int    // records a second that are written to the source until a run has caught up
-	links         []link // nil: the contestants are beside the brokers
+	compacted     bool          // keys come ten times, and the topic is compacted before the first run
+	feed          int           // records a second that are written to the source until a run has caught up
+	age           time.Duration // of the records
+	fresh         *workload     // nil, or the same with records of now
+	links         []link        // nil: the contestants are beside the brokers
 }
 
 // link is what is between the contestants and one of the clusters; the zero link is nothing.
@@ -129,6 +131,13 @@ func wide(o options) []*workload {
 	return append(out, w("wan-large-p1", 0, 1, few), w("wan-small-p1", 16, 1, few), w("wan-large-p100", 0, 100, few), w("wan-small-p100", 16, 100, few))
 }
 
+// old is the same with records that are older than a broker remembers who wrote them.
+func (w *workload) old() *workload {
+	o := *w
+	o.name, o.age, o.fresh = w.name+"-old", 3*24*time.Hour, w
+	return &o
+}
+
 func (w *workload) topic() string { return "orders-" + w.name }
 
 // String says what it is in one line.
@@ -148,6 +157,7 @@ func (w *workload) String() string {
 	}{
 		{w.hot, "nine of ten in a twentieth of the partitions"}, {w.transactional, "in transactions"}, {w.compacted, "compacted"},
 		{w.feed > 0, fmt.Sprintf("%d a second more meanwhile", w.feed)},
+		{w.age > 0, fmt.Sprintf("%.0f days old", w.age.Hours()/24)},
 	} {
 		if x.on {
 			s = append(s, x.text)

@@ -36,6 +36,9 @@ type scenario struct {
 	full, short dose
 	replicas    int  // it makes sense with so many at least; 0 = 1
 	plain       bool // the load is not compressed
+	old         bool // it is a row of the matrix with old records, too
+	shortOld    dose // of that row
+	aged        bool // it is that row
 	// fault does its worst once, makes good what it broke, and returns.
 	fault func(w *world, d dose)
 }
@@ -48,25 +51,37 @@ type dose struct {
 
 func TestChaos(t *testing.T) {
 	for _, s := range scenarios {
-		d := s.short
-		if full {
-			d = s.full
-		}
-		t.Run(s.name, func(t *testing.T) {
-			switch {
-			case d.times == 0:
-				t.Skip("not run: only in the full matrix, KFERRY_CHAOS=full")
-			case s.replicas > replicas:
-				t.Skipf("not run: it needs %d replicas that share the lanes, and there is %d", s.replicas, replicas)
-			}
-			w := newWorld(t, s)
-			for range d.times {
-				s.fault(w, d)
-				w.catchUp()
-			}
-			w.settle()
-			w.compare()
-			t.Logf("%d times: %s", d.times, w.watch.summary())
-		})
+		t.Run(s.name, s.run)
 	}
+}
+
+// The same with a load of which most is as old as the records of a migration: brokers judge by that whom they remember.
+func TestChaosOldRecords(t *testing.T) {
+	for _, s := range scenarios {
+		if s.old {
+			s.aged, s.short = true, s.shortOld
+			t.Run(s.name, s.run)
+		}
+	}
+}
+
+func (s scenario) run(t *testing.T) {
+	d := s.short
+	if full {
+		d = s.full
+	}
+	switch {
+	case d.times == 0:
+		t.Skip("not run: only in the full matrix, KFERRY_CHAOS=full")
+	case s.replicas > replicas:
+		t.Skipf("not run: it needs %d replicas that share the lanes, and there is %d", s.replicas, replicas)
+	}
+	w := newWorld(t, s)
+	for range d.times {
+		s.fault(w, d)
+		w.catchUp()
+	}
+	w.settle()
+	w.compare()
+	t.Logf("%d times: %s", d.times, w.watch.summary())
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -129,4 +130,27 @@ func (w *world) logs() (at []int) {
 		at = append(at, len(f.Output()))
 	}
 	return at
+}
+
+// laneView is a lane as /api/v1/lanes has it.
+type laneView struct {
+	Topic        string `json:"topic"`
+	Partition    int32  `json:"partition"`
+	State        string `json:"state"`
+	Reason       string `json:"reason"`
+	SourceOffset int64  `json:"source_offset"`
+}
+
+// lanes are those of all replicas that answer.
+func (w *world) lanes() (all []laneView) {
+	for _, f := range w.replicas {
+		_, body, err := f.Peek("/api/v1/lanes?limit=1000")
+		var view struct {
+			Lanes []laneView `json:"lanes"`
+		}
+		if err == nil && json.Unmarshal([]byte(body), &view) == nil {
+			all = append(all, view.Lanes...)
+		}
+	}
+	return all
 }

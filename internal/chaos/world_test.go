@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -48,12 +49,17 @@ type side struct {
 	admin *kadm.Client
 }
 
-func newSide(t testing.TB, user, secret string) *side {
+// quickly has a target forget each second, and not each ten minutes, the producers whose last record is more than a day old.
+var quickly = map[string]string{"producer.id.expiration.check.interval.ms": "1000"}
+
+func newSide(t testing.TB, user, secret string, config map[string]string) *side {
 	t.Helper()
+	// What is acknowledged is on two brokers, as in production; what is deleted makes room soon.
+	all := map[string]string{"min.insync.replicas": "2", "log.segment.delete.delay.ms": "1000"}
+	maps.Copy(all, config)
 	s := &side{t: t, Cluster: kafkatest.Shared(t, kafkatest.Options{
 		Brokers: brokers, Security: kafkatest.SASLPlaintext, Authorizer: true, Detour: true, Users: map[string]string{user: secret},
-		// What is acknowledged is on two brokers, as in production; what is deleted makes room soon.
-		Config: map[string]string{"min.insync.replicas": "2", "log.segment.delete.delay.ms": "1000"},
+		Config: all,
 	})}
 	s.admin = s.Admin(t)
 	var routes []faults.Route
@@ -75,6 +81,15 @@ func (s *side) kill(i int) {
 	if err := s.Kill(i); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// shutDown ends broker i as its service manager does. What knocks meanwhile meets a broker that ends, and then nobody.
+func (s *side) shutDown(i int) {
+	s.t.Helper()
+	if err := s.ShutDown(i); err != nil {
+		s.t.Fatal(err)
+	}
+	s.net.Down(i)
 }
 
 // restart brings brokers back, together: alone none of them may have a quorum.
@@ -144,49 +159,78 @@ type world struct {
 	watch          *watch
 	load           []*ferrytest.Live
 	codec          datagen.Codec
+	age            func(n int64) time.Duration // of the load's records; nil: they are fresh
 	topics         []string
-	broker         int    // the last that nextBroker chose
-	config         string // the file of the replica that was started last
-	lost           int    // topics that were made to lose records
+	broker         int            // the last that nextBroker chose
+	flow           map[string]any // more settings of the flow
+	config         string         // the file of the replica that was started last
+	compared       bool           // the two sides were
+	lost           int            // topics that were made to lose records
 	lostOffsets    float64
 }
 
 // newWorld returns when the load is being carried.
 func newWorld(t testing.TB, s scenario) *world {
 	t.Helper()
-	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s.name), "-")
-	w := &world{
-		t: t, name: fmt.Sprintf("%s-%d", name, time.Now().UnixNano()%1e6), secret: writerSecret, codec: datagen.Zstd,
-		source: newSide(t, reader, readerSecret), target: newSide(t, writer, writerSecret),
-	}
+	w := emptyWorld(t, s.name, quickly)
 	if s.plain {
 		w.codec = datagen.None
+	}
+	if s.aged {
+		w.age = ages
+	}
+	w.newTopic("orders", partitions, rate)
+	w.launch(replicas)
+	w.catchUp()
+	return w
+}
+
+// emptyWorld has no topics yet, and nobody carries anything. config is of the target's brokers, beside what all have.
+func emptyWorld(t testing.TB, name string, config map[string]string) *world {
+	t.Helper()
+	name = regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(name), "-")
+	w := &world{
+		t: t, name: fmt.Sprintf("%s-%d", name, time.Now().UnixNano()%1e6), secret: writerSecret, codec: datagen.Zstd,
+		source: newSide(t, reader, readerSecret, nil), target: newSide(t, writer, writerSecret, config),
 	}
 	w.rng = ferrytest.Random(t)
 	w.broker = w.rng.IntN(brokers)
 	t.Cleanup(w.clear)
+	t.Cleanup(w.autopsy)
 	w.source.Allow(t, reader, w.sourceRights())
 	w.target.Allow(t, writer, w.targetRights())
-	w.target.Allow(t, writer, kadm.NewACLs().Topics("kferry."+w.name+".").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
-	w.target.Allow(t, writer, kadm.NewACLs().Groups("kferry."+w.name).ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
+	w.target.Allow(t, writer, prefixed(kadm.NewACLs().Topics("kferry."+w.name+".")).Operations(kadm.OpAll))
+	w.target.Allow(t, writer, prefixed(kadm.NewACLs().Groups("kferry."+w.name)).Operations(kadm.OpAll))
 	for _, s := range []struct {
 		*side
 		user string
 	}{{w.source, reader}, {w.target, writer}} {
-		s.Allow(t, s.user, kadm.NewACLs().Topics(w.lossPrefix()).ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpAll))
+		s.Allow(t, s.user, prefixed(kadm.NewACLs().Topics(w.lossPrefix())).Operations(kadm.OpAll))
 	}
-	w.newTopic("orders", partitions, rate)
 	w.watch = newWatch(t)
-	for i := range replicas {
+	return w
+}
+
+func prefixed(b *kadm.ACLBuilder) *kadm.ACLBuilder {
+	return b.ResourcePatternType(kadm.ACLPatternPrefixed)
+}
+
+// launch starts n replicas and returns when they have shared the lanes out: at first each carries everything.
+func (w *world) launch(n int) {
+	w.t.Helper()
+	for i := range n {
 		w.replicas = append(w.replicas, nil)
 		w.start(i)
 	}
-	// Replicas that start at once carry everything until the group has shared it out.
 	for _, f := range w.replicas {
 		f.Says(`(slots owned|slots added)`)
 	}
-	w.catchUp()
-	return w
+}
+
+// ages has a second of fresh records, and then some of three days and of three years ago, in turns.
+func ages(n int64) time.Duration {
+	const day = 24 * time.Hour
+	return [...]time.Duration{0, 3 * day, 3 * 365 * day, 3 * day}[n/rate%4]
 }
 
 func (w *world) sourceRights() *kadm.ACLBuilder {
@@ -207,15 +251,18 @@ func (w *world) clear() {
 		defer cl.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, _ = kadm.NewClient(cl).DeleteTopics(ctx, append(w.topics, "kferry."+w.name+".progress")...)
+		_, _ = kadm.NewClient(cl).DeleteTopics(ctx, append(w.topics, "kferry."+w.name+".progress", w.letters())...)
 	}
 }
+
+// letters is the flow's dead letter topic.
+func (w *world) letters() string { return "kferry." + w.name + ".dead_letter" }
 
 // newTopic makes a topic on the source and writes to it beside the test.
 func (w *world) newTopic(short string, partitions int32, perSecond float64) string {
 	w.t.Helper()
 	topic := w.name + "." + short
-	w.source.CreateTopic(w.t, topic, partitions, nil)
+	w.source.CreateTopic(w.t, topic, partitions, map[string]string{"retention.ms": "-1"})
 	w.topics = append(w.topics, topic)
 	w.write(topic, perSecond)
 	return topic
@@ -231,7 +278,7 @@ func (w *world) write(topic string, perSecond float64) {
 			if err != nil {
 				return n, err
 			}
-			st, _ := datagen.Run(ctx, cl, datagen.Options{Topic: topic, Rate: perSecond, Codec: w.codec, Seed: seed})
+			st, _ := datagen.Run(ctx, cl, datagen.Options{Topic: topic, Rate: perSecond, Codec: w.codec, Seed: seed, Age: w.age})
 			cl.Close()
 			n += st.Records
 			select {
@@ -254,13 +301,16 @@ func (w *world) start(i int) {
 		}
 		return tree{"bootstrap_servers": at, "sasl": tree{"mechanism": "SCRAM-SHA-512", "username": user, "password": secret}}
 	}
+	flow := tree{
+		"name": w.name, "source": "old", "target": "new", "refresh_interval": "1s",
+		"topics": []string{regexp.QuoteMeta(w.name+".") + ".*", regexp.QuoteMeta(w.lossPrefix()) + ".*"},
+	}
+	maps.Copy(flow, w.flow)
 	text, err := yaml.Marshal(tree{
 		"clusters": tree{"old": login(w.source, reader, "${OLD_PASSWORD}"), "new": login(w.target, writer, "${NEW_PASSWORD}")},
-		"flows": []tree{{
-			"name": w.name, "source": "old", "target": "new", "topics": []string{regexp.QuoteMeta(w.name+".") + ".*", regexp.QuoteMeta(w.lossPrefix()) + ".*"}, "refresh_interval": "1s",
-		}},
-		"http": tree{"listen": "127.0.0.1:0"},
-		"log":  tree{"format": "text"},
+		"flows":    []tree{flow},
+		"http":     tree{"listen": "127.0.0.1:0"},
+		"log":      tree{"format": "text"},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -293,9 +343,37 @@ func (w *world) catchUp() {
 		return want >= 0, fmt.Sprintf("the source holds %d, and %d at first: %v", n, began, err)
 	})
 	w.eventually("the target catches up", func() (bool, string) {
+		w.hopeful()
 		n, err := w.target.held(w.t.Context(), w.name+".")
 		return err == nil && n >= want, fmt.Sprintf("%d of %d: %v", n, want, err)
 	})
+}
+
+// forGood matches reasons that stay until a person acts.
+var forGood = regexp.MustCompile(`To forget a lane|another kferry runs this flow`)
+
+// hopeful ends the test when a lane has stopped for a reason that only a person can mend: it never catches up.
+func (w *world) hopeful() {
+	w.t.Helper()
+	for _, l := range w.lanes() {
+		if l.State == "stopped" && strings.HasPrefix(l.Topic, w.name+".") && forGood.MatchString(l.Reason) {
+			w.t.Fatalf("%+v", l)
+		}
+	}
+}
+
+// autopsy compares what there is when the test has ended early. What was still on its way counts as lost.
+func (w *world) autopsy() {
+	if !w.t.Failed() || w.compared {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	w.t.Log("the test ended early; what is lost below may have been on its way")
+	for _, topic := range w.topics {
+		r, err := check.Compare(ctx, w.conn(w.source), w.conn(w.target), check.Options{Topic: topic})
+		w.t.Logf("%s: %v\n%s", topic, err, r)
+	}
 }
 
 // settle ends the load and waits until all of it arrived and nothing moves any more. More than all of it is for compare to
@@ -334,6 +412,7 @@ func (w *world) eventually(what string, done func() (bool, string)) {
 // compare stops the replicas and wants the target to be like the source.
 func (w *world) compare() {
 	w.t.Helper()
+	w.compared = true
 	for name, want := range map[string]float64{"kferry_lost_offsets_total": w.lostOffsets, "kferry_possible_duplicates_total": 0} {
 		if n := w.sum(name); n != want {
 			w.t.Errorf("%s is %v, want %v", name, n, want)
@@ -344,18 +423,24 @@ func (w *world) compare() {
 		f.Stop()
 	}
 	for _, topic := range w.topics {
-		r, err := check.Compare(w.t.Context(), w.conn(w.source), w.conn(w.target), check.Options{Topic: topic})
-		if err == nil {
-			err = r.Err()
-		}
-		if err != nil {
-			w.t.Errorf("%s: %v", topic, err)
-		}
-		if r.Total().Source == 0 {
-			w.t.Errorf("nothing was compared in %s", topic)
-		}
-		w.t.Logf("%s", r)
+		w.same(check.Options{Topic: topic})
 	}
+}
+
+// same wants a topic of the target to be like the source's.
+func (w *world) same(o check.Options) {
+	w.t.Helper()
+	r, err := check.Compare(w.t.Context(), w.conn(w.source), w.conn(w.target), o)
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
+		w.t.Errorf("%s: %v", o.Topic, err)
+	}
+	if r.Total().Source == 0 {
+		w.t.Errorf("nothing was compared in %s", o.Topic)
+	}
+	w.t.Logf("%s", r)
 }
 
 func (w *world) conn(s *side) check.Conn {

@@ -28,6 +28,9 @@ type Options struct {
 	// Foreign tells the records of other writers on the target; they are counted and otherwise ignored. It is called from
 	// several goroutines.
 	Foreign func(*kgo.Record) bool
+	// Aside tells the records of the source that must not be on the target, because it refuses them; they are counted and
+	// otherwise left out, so that one which is there is extra. It is called from several goroutines.
+	Aside func(*kgo.Record) bool
 	// Codec judges the codecs (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd) of a pair; nil asks for equal ones.
 	Codec func(source, target uint8) bool
 	// Parallel is the number of partitions compared at a time, 0 means 2. Each holds two consumers of a few MiB.
@@ -115,10 +118,10 @@ func (c comparison) partition(ctx context.Context, p int32, src, dst span) (find
 		return f, err
 	}
 	defer t.close()
-	t.skip = c.o.Foreign
+	s.skip, t.skip = c.o.Aside, c.o.Foreign
 	w := walk{o: &c.o, f: &f, src: s, dst: t}
 	err = w.run(ctx)
-	f.Foreign = t.skipped
+	f.Aside, f.Foreign = s.skipped, t.skipped
 	return f, err
 }
 

@@ -252,6 +252,24 @@ func TestCompareForeignWriter(t *testing.T) {
 	}
 }
 
+// What the target refuses is not missed, and must not be there.
+func TestCompareAside(t *testing.T) {
+	w := newWorld(t)
+	aside := func(r *kgo.Record) bool { return string(r.Key) == "key-33" || string(r.Key) == "key-70" }
+	good := slices.DeleteFunc(slices.Clone(w.records), aside)
+	for topic, c := range map[string]struct {
+		records []*kgo.Record
+		extra   int64
+	}{"without": {good, 0}, "with": {w.records, 2}} {
+		w.topic(t, topic, nil)
+		w.produce(t, topic, c.records)
+		rep, err := Compare(t.Context(), w.conn, w.conn, Options{Topic: "source", TargetTopic: topic, Aside: aside})
+		if got := rep.Total(); err != nil || got.Aside != 2 || got.Source != int64(len(good)) || got.Extra != c.extra || got.Differences() != c.extra {
+			t.Errorf("%s: want 2 aside and %d extra, got %v\n%s", topic, c.extra, err, rep)
+		}
+	}
+}
+
 func TestCompareReadCommitted(t *testing.T) {
 	w := newWorld(t)
 	w.topic(t, "transactional", nil)

@@ -47,6 +47,7 @@ type Partition struct {
 	Partition                                      int32
 	Source, Target                                 int64 // data records read; Target is without foreign ones
 	Foreign                                        int64
+	Aside                                          int64 // source records that must not be on the target; not in Source
 	Lost, Twice, OutOfOrder, Damaged, Extra, Moved int64
 	First                                          []Difference // the first of each kind
 }
@@ -86,7 +87,7 @@ func (r Report) Total() Partition {
 	t := Partition{Partition: -1}
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
-		t.Source, t.Target, t.Foreign = t.Source+p.Source, t.Target+p.Target, t.Foreign+p.Foreign
+		t.Source, t.Target, t.Foreign, t.Aside = t.Source+p.Source, t.Target+p.Target, t.Foreign+p.Foreign, t.Aside+p.Aside
 		for k := Lost; k <= Moved; k++ {
 			*t.count(k) += *p.count(k)
 		}
@@ -113,10 +114,10 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s -> %s\n", r.Topic, r.TargetTopic)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "partition\tsource\ttarget\tforeign\tlost\ttwice\tout of order\tdamaged\textra\twrong partition\t")
+	fmt.Fprintln(w, "partition\tsource\ttarget\tforeign\taside\tlost\ttwice\tout of order\tdamaged\textra\twrong partition\t")
 	row := func(name string, p Partition) {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			name, p.Source, p.Target, p.Foreign, p.Lost, p.Twice, p.OutOfOrder, p.Damaged, p.Extra, p.Moved)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
+			name, p.Source, p.Target, p.Foreign, p.Aside, p.Lost, p.Twice, p.OutOfOrder, p.Damaged, p.Extra, p.Moved)
 	}
 	for _, p := range r.Partitions {
 		row(fmt.Sprint(p.Partition), p)

@@ -52,6 +52,9 @@ type Options struct {
 	ReplicationFactor int16              // of a created topic; 0 = the broker's default
 	TopicConfigs      map[string]*string // of a created topic
 
+	// Age is how much older than it is a record says to be, by its number in this run; nil: none is.
+	Age func(n int64) time.Duration
+
 	Finish   time.Duration // bounds the wait for acks after the context has ended; 0 = 10 s
 	Progress func(Stats)   // called some times a second on the goroutine of Run; may be nil
 }
@@ -172,7 +175,11 @@ func write(ctx context.Context, w writer, gen *Generator, partitions int, o Opti
 		for ; n < due; n++ {
 			r := gen.Next()
 			part := place.Partition(&kgo.Record{Key: r.Key}, partitions)
-			if err := w.add(ctx, int32(part), r, now.UnixMilli()); err != nil {
+			at := now
+			if o.Age != nil {
+				at = now.Add(-o.Age(n))
+			}
+			if err := w.add(ctx, int32(part), r, at.UnixMilli()); err != nil {
 				return ended(ctx, w, o, err)
 			}
 		}

@@ -159,6 +159,26 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
+func TestAge(t *testing.T) {
+	_, c := open(t, 1, "orders")
+	const n = 1000
+	const year = 365 * 24 * time.Hour
+	age := func(n int64) time.Duration { return time.Duration(n/100) * year }
+	if _, err := Run(t.Context(), c, Options{Topic: "orders", Records: n, Batch: 50, Age: age}); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range consume(t, c, "orders", n)[0] {
+		if off := time.Since(r.Timestamp) - age(int64(i)); off < -time.Minute || off > time.Hour {
+			t.Fatalf("record %d: timestamp %v, want one %v ago", i, r.Timestamp, age(int64(i)))
+		}
+	}
+	for i, b := range batches(t, c, "orders", 0) {
+		if off := time.Since(time.UnixMilli(b.MaxTimestamp)) - age(int64(i*50)); off < -time.Minute || off > time.Hour {
+			t.Fatalf("batch %d: largest timestamp %v", i, time.UnixMilli(b.MaxTimestamp))
+		}
+	}
+}
+
 func TestExactBatches(t *testing.T) {
 	for _, n := range []int{1, 7, 1500} {
 		for _, txn := range []bool{false, true} {

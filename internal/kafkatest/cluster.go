@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -213,6 +214,27 @@ func (c *Cluster) Kill(i int) error {
 	}
 	n.expected = true
 	n.proc.kill()
+	return nil
+}
+
+// ShutDown ends broker i as its service manager does, by SIGTERM, and returns when its process is gone: the broker hands its
+// partitions over and writes down what it knows of producers. One that takes longer than a start may is killed.
+func (c *Cluster) ShutDown(i int) error {
+	n := c.nodes[i]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.mustRun("shut down"); err != nil {
+		return err
+	}
+	n.expected = true
+	if n.proc.signal(syscall.SIGTERM) != nil {
+		return nil // it was gone at this moment
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if err := n.proc.wait(ctx); ctx.Err() != nil {
+		return fmt.Errorf("kafkatest: shut down broker %d: %w\n%s", i, err, n.logTail())
+	}
 	return nil
 }
 

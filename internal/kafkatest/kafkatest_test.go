@@ -237,6 +237,28 @@ func TestKillRestart(t *testing.T) {
 	wantValues(t, c, "kept", "1", "2", "3")
 }
 
+// A broker that is shut down ends by itself and writes down what it knows of producers, which one that is killed has no time for.
+func TestShutDown(t *testing.T) {
+	c := secured(t)
+	c.CreateTopic(t, "shut", 1, nil)
+	cl := c.Client(t, AdminUser)
+	put(t, cl, "shut", "1", "2")
+	if err := c.ShutDown(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ShutDown(0); !errors.Is(err, errNotRunning) {
+		t.Errorf("of a broker that is down: %v", err)
+	}
+	if s, err := filepath.Glob(filepath.Join(c.DataDir(0), "shut-0", "*2.snapshot")); err != nil || len(s) != 1 {
+		t.Errorf("snapshots of producers at the log's end: %q %v", s, err)
+	}
+	if err := c.Restart(0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, cl, "shut", "3")
+	wantValues(t, c, "shut", "1", "2", "3")
+}
+
 // TestSharedHeals leaves a frozen and then a dead broker to the next test.
 func TestSharedHeals(t *testing.T) {
 	o := Options{Security: SASLSSL, Authorizer: true,
