@@ -54,11 +54,18 @@ var (
 func newPair(t testing.TB, version string) *pair {
 	t.Helper()
 	p := barePair(t, version)
+	p.allow()
+	return p
+}
+
+// allow gives both users what kferry needs for this test's topics.
+func (p *pair) allow() {
+	t := p.t
+	t.Helper()
 	p.source.Allow(t, reader, p.acls(p.name+".", sourceRights...))
 	p.target.Allow(t, writer, p.acls(p.name+".", targetRights...))
 	p.target.Allow(t, writer, p.acls("kferry."+p.name+".", progressRights...))
 	p.target.Allow(t, writer, kadm.NewACLs().Groups("kferry."+p.name).Operations(kadm.OpRead))
-	return p
 }
 
 // barePair is a pair whose users may do nothing yet.
