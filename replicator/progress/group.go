@@ -29,6 +29,7 @@ const (
 	firstBeats       = 100 * time.Millisecond // of one that waits for its first slots
 	settled          = 20 * time.Millisecond
 	sessionEvery     = time.Minute // its length is read
+	staticLeave      = -2          // the epoch by which a static member leaves for a while, by KIP-848
 )
 
 // GroupName is the consumer group by which the replicas of a flow share its slots.
@@ -104,6 +105,9 @@ func (s *Store) Join(ctx context.Context, flow string, m Member, lease *Lease) (
 	// must move does.
 	if g.brokers {
 		s.settle(ctx)
+		if g.static {
+			s.succeed(ctx, g.name, m.Instance)
+		}
 		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	} else {
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
@@ -133,6 +137,26 @@ func (s *Store) settle(ctx context.Context) {
 	select {
 	case <-time.After(settled):
 	case <-ctx.Done():
+	}
+}
+
+// succeed has the member that came before this one under the same instance id leave, if it could not do
+// so itself: a broker of the new protocol keeps the id for one that was killed until its session has
+// ended. That one sends nothing any more, for an instance id belongs to one process at a time.
+func (s *Store) succeed(ctx context.Context, group, instance string) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	groups, err := s.cl.Admin().DescribeConsumerGroups(ctx, group)
+	if err != nil {
+		return // the id is free once the session has ended
+	}
+	for _, m := range groups[group].Members {
+		if m.InstanceID == nil || *m.InstanceID != instance {
+			continue
+		}
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = group, m.MemberID, m.InstanceID, staticLeave
+		_, _ = req.RequestWith(ctx, s.cl.Client())
 	}
 }
 
