@@ -118,7 +118,23 @@ func configSummary(file string, c *config.Config) string {
 			fmt.Fprintf(&b, "  %s\n", n)
 		}
 	}
+	b.WriteString(memoryAdvice(c.Flows))
 	return b.String()
+}
+
+// memoryAdvice is for flows that begin with records of the past: brokers forget who wrote them.
+func memoryAdvice(flows []config.Flow) string {
+	var targets []string
+	for _, f := range flows {
+		if f.Engine != config.EngineAiven && f.Start.Kind != config.StartLatest && !slices.Contains(targets, f.Target) {
+			targets = append(targets, f.Target)
+		}
+	}
+	if len(targets) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("  advice: producer.id.expiration.ms above the age of the oldest record, on the brokers of %s, "+
+		"lets them refuse late copies of old records\n", strings.Join(targets, " and "))
 }
 
 func plural(n int, what string) string {

@@ -52,6 +52,7 @@ func TestConfigCheck(t *testing.T) {
   cluster new: new-1.example:9092, plaintext, connections per broker by the round trip
   cluster old: old-1.example:9094 old-2.example:9094, TLS, SCRAM-SHA-512 as alice, 2 connections per broker
   flow old-new: old -> new, topics pizza-.* clicks except pizza-test, policy identity, start 2026-01-31T00:00:00Z
+  advice: producer.id.expiration.ms above the age of the oldest record, on the brokers of new, lets them refuse late copies of old records
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
