@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ type pair struct {
 	name           string
 	source, target *kafkatest.Cluster
 	admins         map[*kafkatest.Cluster]*kadm.Client
+	runs           []*ferrytest.Ferry // by instance id
 }
 
 // A right is what a user may do with topics that begin with a prefix.
@@ -184,11 +186,19 @@ func at(s tree, path ...string) tree {
 // flowOf is the first flow of a configuration.
 func flowOf(s tree) tree { return s["flows"].([]tree)[0] }
 
-// run starts "kferry run" with a configuration.
+// run starts "kferry run" with a configuration, under the name of one that is no more: of one that was killed it need not
+// wait for the session to end.
 func (p *pair) run(s tree) *ferrytest.Ferry {
 	p.t.Helper()
-	return ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ("OLD_PASSWORD="+readerSecret),
+	n := slices.IndexFunc(p.runs, func(f *ferrytest.Ferry) bool { return !f.Running() })
+	if n < 0 {
+		n = len(p.runs)
+		p.runs = append(p.runs, nil)
+	}
+	p.runs[n] = ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()),
+		ferrytest.Environ("OLD_PASSWORD="+readerSecret, fmt.Sprint("KFERRY_INSTANCE_ID=ferry-", n)),
 		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", p.file(s)})
+	return p.runs[n]
 }
 
 // command runs kferry with args to its end, wants that exit code and returns what it printed.

@@ -15,13 +15,12 @@ func TestKilledAndBack(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			p := newPair(t, version)
-			topic, s := p.topic("orders"), p.settings()
-			s["instance_id"] = "ferry-1"
+			topic := p.topic("orders")
 			p.source.CreateTopic(t, topic, 12, nil)
 			records := int64(0)
 			for n := range 3 {
 				records += p.generate(t.Context(), datagen.Options{Topic: topic, Seed: uint64(n) + 1, Records: 2_000}).Records
-				f := p.run(s)
+				f := p.run(p.settings())
 				p.arrived(f, topic, records)
 				t.Logf("all of it is there %v after start %d", time.Since(f.Began).Round(10*time.Millisecond), n+1)
 				if since := time.Since(f.Began); n > 0 && version == kafkatest.V4 && since > 40*time.Second { // a session lasts 45
