@@ -63,6 +63,9 @@ func (h *helm) cold(w warmth, unused bool) bool {
 // begun takes the outcome of one start.
 func (h *helm) begun(j *job) {
 	m := j.member
+	if j.saved {
+		h.account(j) // whatever becomes of the lane: its progress is behind what was lost
+	}
 	if m.job != j {
 		return // the lane was stopped meanwhile
 	}
@@ -90,13 +93,11 @@ func (h *helm) begun(j *job) {
 		h.f.log.Info("lane goes on", "topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(j.plan.Source))
 		m.said = ""
 	}
-	h.explain(m, j)
 	if m.outOfOrder && j.plan.Carried+j.plan.Skip > 0 {
 		h.contested(m, j.plan)
 	}
 	m.outOfOrder = false
 	m.began, m.uncounted = true, false
-	m.lane.Count(j.plan.Lost, j.plan.Twice+j.doubled, 0)
 	if j.aside != nil {
 		h.counted(m, j.aside)
 	}
@@ -109,9 +110,10 @@ func (h *helm) begun(j *job) {
 	h.pending[m] = true
 }
 
-// explain logs what a start could not do exactly.
-func (h *helm) explain(m *member, j *job) {
-	p := j.plan
+// account counts and logs what a start could not do exactly.
+func (h *helm) account(j *job) {
+	m, p := j.member, j.plan
+	h.count(m, p.Lost, p.Twice+j.doubled)
 	log := h.f.log.With("topic", m.lane.Topic, "partition", m.lane.Partition, "source_offset", int64(p.Source))
 	switch {
 	case j.anew:
@@ -126,9 +128,6 @@ func (h *helm) explain(m *member, j *job) {
 			log.Warn("the target topic already has records, and no kferry has carried this flow before; if something else carried them, they will be there twice")
 		}
 	}
-	if p.Lost > 0 {
-		log.Warn("the source removed records before they were carried (retention); going on at the first that is left", "lost_offsets", p.Lost)
-	}
 	if p.Twice > 0 {
 		log.Warn("records sent just before the last stop may be on the target already, and nothing is left there that tells; "+
 			"they are sent again", "twice_at_most", p.Twice)
@@ -139,6 +138,17 @@ func (h *helm) explain(m *member, j *job) {
 	if n := p.Carried + p.Skip; n > 0 {
 		log.Debug("the target has records that were not known to be there", "records", n)
 	}
+}
+
+// count adds to what a lane could not carry exactly, also of one that has gone.
+func (h *helm) count(m *member, lost, twice int64) {
+	if !m.forgotten {
+		m.lane.Count(lost, twice, 0)
+		return
+	}
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	h.f.retired[m.lane.Topic].Add(&lane.Stats{Lost: lost, Twice: twice})
 }
 
 // contested says that somebody else has written for the lane: the sequence of

@@ -52,6 +52,7 @@ type job struct {
 	plan      lane.Plan
 	err       error       // *awayError: try again soon; others stop the lane
 	void      atomic.Bool // the lane was taken away meanwhile
+	saved     bool        // the plan is stored
 }
 
 // stand is where the lane stands.
@@ -169,8 +170,15 @@ func (s *starter) readAll(ctx context.Context, jobs []*job, ready func([]*job)) 
 	}
 }
 
-// finish stores the plans of jobs and hands them out.
+// finish stores the plans of jobs and hands them out. What is lost is said before it is stored
+// that the lane goes on behind it: a process that is killed in between would not say it at all.
 func (s *starter) finish(ctx context.Context, jobs []*job, ready func([]*job)) {
+	for _, j := range jobs {
+		if j.err == nil && j.plan.Lost > 0 {
+			s.f.log.Warn("the source removed records before they were carried (retention); going on at the first that is left",
+				"topic", j.id.Topic, "partition", j.id.Partition, "source_offset", int64(j.plan.Source), "lost_offsets", j.plan.Lost)
+		}
+	}
 	if err := s.save(ctx, jobs); err != nil {
 		for _, j := range jobs {
 			if j.err == nil {
@@ -373,7 +381,7 @@ func (s *starter) save(ctx context.Context, jobs []*job) error {
 		return err
 	}
 	for _, j := range jobs {
-		j.member.stored = j.stored
+		j.member.stored, j.saved = j.stored, true
 		if j.offsets != nil {
 			j.member.mapped = mapMark{}
 		}

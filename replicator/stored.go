@@ -147,7 +147,7 @@ func ExportAiven(ctx context.Context, target *kafka.Cluster, flow config.Flow, l
 func kferryGone(ctx context.Context, s *progress.Store, target *kafka.Cluster, flow string) error {
 	switch n := s.Members(ctx, flow); {
 	case n > 0:
-		return fmt.Errorf("%w: flow %q is being carried: group %q has %s. Stop kferry first, by SIGTERM", ErrCarried, flow, progress.GroupName(flow), many(n, "member", "members"))
+		return fmt.Errorf("%w: flow %q is being carried: group %q has %s. Stop kferry first, by SIGTERM; with an instance_id it stays a member for a session after that (45 s with Kafka 4)", ErrCarried, flow, progress.GroupName(flow), many(n, "member", "members"))
 	case n < 0:
 		return fmt.Errorf("cannot tell whether kferry has stopped: allow our user to Describe the group %q on %s", progress.GroupName(flow), target.Alias())
 	}

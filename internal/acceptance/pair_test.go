@@ -40,6 +40,7 @@ type pair struct {
 	source, target *kafkatest.Cluster
 	admins         map[*kafkatest.Cluster]*kadm.Client
 	runs           []*ferrytest.Ferry // by instance id
+	nameless       bool               // they have none: one that is stopped leaves the group at once
 }
 
 // A right is what a user may do with topics that begin with a prefix.
@@ -195,8 +196,11 @@ func (p *pair) run(s tree) *ferrytest.Ferry {
 		n = len(p.runs)
 		p.runs = append(p.runs, nil)
 	}
-	p.runs[n] = ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()),
-		ferrytest.Environ("OLD_PASSWORD="+readerSecret, fmt.Sprint("KFERRY_INSTANCE_ID=ferry-", n)),
+	env := []string{"OLD_PASSWORD=" + readerSecret}
+	if !p.nameless {
+		env = append(env, fmt.Sprint("KFERRY_INSTANCE_ID=ferry-", n))
+	}
+	p.runs[n] = ferrytest.Launch(p.t, ferrytest.Binary(p.t, p.source.Dir()), ferrytest.Environ(env...),
 		[]string{readerSecret, writerSecret, wrongSecret}, []string{"run", "-c", p.file(s)})
 	return p.runs[n]
 }

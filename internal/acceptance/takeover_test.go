@@ -21,6 +21,7 @@ import (
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, kafkatest.V4)
+	p.nameless = true // or the group would be taken for that of a running kferry for the length of a session
 	topic, records := p.topic("orders"), size(3_000, 300_000)
 	p.source.CreateTopic(t, topic, 3, nil)
 	write := func(seed uint64) {
