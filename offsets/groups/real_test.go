@@ -61,14 +61,7 @@ func TestRealGroups(t *testing.T) {
 	b, admin, ferry := realPair(t)
 	b[src].CreateTopic(t, "real", 3, nil)
 	b[dst].CreateTopic(t, "x.real", 3, nil)
-	var mirrored []*kgo.Record // what is committed must be inside the log
-	for n := range 3 * 200 {
-		mirrored = append(mirrored, &kgo.Record{Topic: "x.real", Partition: int32(n % 3)})
-	}
-	hand := b[dst].Client(t, kafkatest.AdminUser, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err := hand.ProduceSync(t.Context(), mirrored...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
+	fillTarget(t, b[dst].Client(t, kafkatest.AdminUser, kgo.RecordPartitioner(kgo.ManualPartitioner())), "x.real", 3)
 	for _, g := range []string{"real-classic", "real-new", "real-denied", "real-shut", "real-busy", "real-simple"} {
 		if g != "real-denied" {
 			b[src].Allow(t, "ferry", kadm.NewACLs().Groups(g).Operations(kadm.OpDescribe))
@@ -176,12 +169,25 @@ func TestRealTopicDenied(t *testing.T) {
 	expect(t, committed(t, admin[dst], "shut"), "x.shut/0=90 m90")
 }
 
+// fillTarget puts 200 records into each partition of a topic of the target: what is committed must be inside its log.
+func fillTarget(t *testing.T, cl *kgo.Client, topic string, partitions int) {
+	t.Helper()
+	var rs []*kgo.Record
+	for n := range partitions * 200 {
+		rs = append(rs, &kgo.Record{Topic: topic, Partition: int32(n % partitions)})
+	}
+	if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestRealOldTarget is from a current source to Kafka 3.9.
 func TestRealOldTarget(t *testing.T) {
 	b, admin, _ := realPair(t)
 	old := kafkatest.Start(t, kafkatest.Options{Version: kafkatest.V3})
 	b[src].CreateTopic(t, "old", 1, nil)
 	old.CreateTopic(t, "x.old", 1, nil)
+	fillTarget(t, old.Client(t, "", kgo.RecordPartitioner(kgo.ManualPartitioner())), "x.old", 1)
 	cl, err := kafka.Open(old.Config("old", ""), kafka.Options{})
 	if err != nil {
 		t.Fatal(err)
