@@ -55,6 +55,9 @@ type job struct {
 	saved     bool        // the plan is stored
 }
 
+// holds tells that the plan is to be stored: it was found, and the lane still waits for it.
+func (j *job) holds() bool { return j.err == nil && !j.void.Load() }
+
 // stand is where the lane stands.
 func (j *job) stand() lane.Stand {
 	return lane.Stand{Position: j.stored.Position, Sent: j.sent, Whole: j.began}
@@ -174,7 +177,7 @@ func (s *starter) readAll(ctx context.Context, jobs []*job, ready func([]*job)) 
 // that the lane goes on behind it: a process that is killed in between would not say it at all.
 func (s *starter) finish(ctx context.Context, jobs []*job, ready func([]*job)) {
 	for _, j := range jobs {
-		if j.err == nil && j.plan.Lost > 0 {
+		if j.holds() && j.plan.Lost > 0 {
 			s.f.log.Warn("the source removed records before they were carried (retention); going on at the first that is left",
 				"topic", j.id.Topic, "partition", j.id.Partition, "source_offset", int64(j.plan.Source), "lost_offsets", j.plan.Lost)
 		}
@@ -359,7 +362,7 @@ func (s *starter) save(ctx context.Context, jobs []*job) error {
 	var out []progress.Record
 	var maps []progress.Offsets
 	var begun []lane.ID
-	jobs = slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return j.err != nil || j.void.Load() })
+	jobs = slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return !j.holds() })
 	for _, j := range jobs {
 		if j.fresh {
 			begun = append(begun, j.id)
